@@ -1,0 +1,137 @@
+//! The name of an upload: what stands behind the base path in its URL and names its file in the store.
+
+use std::{fmt, sync::Arc};
+
+/// The longest id that is accepted, in bytes. A file name of a common file system holds 255 bytes, and
+/// `.info` is appended; an id may have several segments.
+pub const MAX_ID_BYTES: usize = 1024;
+
+/// The longest segment between two slashes, in bytes, so that `<segment>.info` still is a legal file name.
+const MAX_SEGMENT_BYTES: usize = 240;
+
+/// An upload's id that is safe to use as a relative path: not empty, no empty, `.` or `..` segment, no backslash,
+/// no control character, nothing that wharf keeps for itself.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UploadId(Arc<str>);
+
+/// Why a text is no upload id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid upload id")]
+pub struct InvalidId;
+
+impl UploadId {
+    /// Checks `text`, which must be percent-decoded already.
+    ///
+    /// # Errors
+    /// [`InvalidId`] for any text that could name something outside the storage directory, or one of the files that
+    /// belong to another upload (`<id>.info`, and tusd's `.lock`, `.stop` and `.part`).
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        if text.is_empty() || text.len() > MAX_ID_BYTES {
+            return Err(InvalidId);
+        }
+        let reserved = [".info", ".lock", ".stop", ".part"];
+        if text.bytes().any(|byte| byte.is_ascii_control() || byte == b'\\')
+            || text.chars().any(char::is_control)
+            || reserved.iter().any(|suffix| text.ends_with(suffix))
+        {
+            return Err(InvalidId);
+        }
+        for (place, segment) in text.split('/').enumerate() {
+            if segment.is_empty()
+                || segment == "."
+                || segment == ".."
+                || segment.len() > MAX_SEGMENT_BYTES
+                || (place == 0 && segment.eq_ignore_ascii_case(".wharf"))
+            {
+                return Err(InvalidId);
+            }
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// A new id: 16 random bytes as 32 lower-case hexadecimal digits, as tusd makes them.
+    ///
+    /// # Panics
+    /// If the system's random source fails, which Linux rules out after boot.
+    #[must_use]
+    pub fn random() -> Self {
+        let mut bytes = [0_u8; 16];
+        #[expect(clippy::expect_used, reason = "no upload may be created with a guessable id")]
+        getrandom::fill(&mut bytes).expect("the system's random source answers");
+        let mut text = String::with_capacity(32);
+        for byte in bytes {
+            for nibble in [byte >> 4, byte & 15] {
+                text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+            }
+        }
+        Self(text.into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UploadId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", &*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_leaves_the_directory_is_an_id() {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a/..",
+            "../a",
+            "/a",
+            "a/",
+            "a//b",
+            "a\\b",
+            "a\0",
+            "a\nb",
+            "a/./b",
+            ".wharf/lock",
+            ".WHARF/x",
+            "a.info",
+            "a.lock",
+            "b/c.stop",
+            "x.part",
+            "a\u{85}b",
+            "\u{7f}",
+        ] {
+            assert_eq!(UploadId::parse(text), Err(InvalidId), "{text:?}");
+        }
+        assert_eq!(UploadId::parse(&"x".repeat(241)), Err(InvalidId));
+        assert_eq!(UploadId::parse(&"x/".repeat(600)), Err(InvalidId));
+    }
+
+    #[test]
+    fn hook_chosen_ids_may_have_segments() {
+        for text in ["a", "a/b/c", "...", "a.b", "ü/ä", "a+b", "%2e%2e", "x.wharf/y", ".wharfish"] {
+            assert_eq!(UploadId::parse(text).map(|id| id.as_str().to_owned()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn random_ids_are_32_hex_digits_and_differ() {
+        let (one, two) = (UploadId::random(), UploadId::random());
+        assert_ne!(one, two);
+        assert_eq!(one.as_str().len(), 32);
+        assert!(one.as_str().bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
+    }
+}

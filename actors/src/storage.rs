@@ -1,0 +1,213 @@
+//! The contract between an upload's owner and the place where its bytes are kept.
+//!
+//! An owner holds one [`Blob`] and has at most one operation on it in flight, so a blob need not order anything
+//! itself. Every operation returns a future that owns all it needs: it goes on to its end when the owner dies, and holds
+//! its [`Ticket`] until then, so that no successor is started while an old operation may still touch the store.
+
+use std::{any::Any, fmt, future::Future, io, pin::Pin, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+
+use crate::{Info, Record, UploadId};
+
+pub mod conformance;
+#[cfg(feature = "faults")]
+pub mod faulty;
+pub mod file;
+pub mod memory;
+
+/// An operation under way in the store. Dropping it does not undo it, and may not stop it.
+pub type Op<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send>>;
+
+/// Proof that somebody may still touch an upload. The directory starts no second owner while one is left.
+#[derive(Clone)]
+pub struct Ticket(#[expect(dead_code, reason = "held for its drop")] Arc<dyn Any + Send + Sync>);
+
+impl Ticket {
+    /// Wraps the value whose drop tells that the last holder has gone.
+    pub fn new(held: Arc<dyn Any + Send + Sync>) -> Self {
+        Self(held)
+    }
+
+    /// A ticket that nobody waits for, for tests and for operations that belong to no upload.
+    #[must_use]
+    pub fn unwatched() -> Self {
+        Self(Arc::new(()))
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Ticket")
+    }
+}
+
+/// What went wrong, as far as an owner must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// No such upload.
+    NotFound,
+    /// The id is taken.
+    Exists,
+    /// The store is full (or over quota); later it may go on.
+    NoSpace,
+    /// What is stored can't be understood, a broken `.info` say.
+    Corrupt,
+    /// Anything else; the log has the cause.
+    Failed,
+}
+
+/// A failed operation: a kind to act upon, and the cause for the log.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{action}: {cause}")]
+pub struct StorageError {
+    /// What an owner acts upon.
+    pub kind: ErrorKind,
+    /// What was tried, in words.
+    pub action: &'static str,
+    /// Why it failed. Shared, because several askers may get the same answer.
+    pub cause: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+impl StorageError {
+    /// An error of the given kind.
+    pub fn new(
+        kind: ErrorKind,
+        action: &'static str,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { kind, action, cause: Arc::from(cause.into()) }
+    }
+
+    /// Classifies an error of the operating system.
+    #[must_use]
+    pub fn from_io(action: &'static str, error: io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::AlreadyExists => ErrorKind::Exists,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                ErrorKind::NoSpace
+            }
+            _ => ErrorKind::Failed,
+        };
+        Self::new(kind, action, error)
+    }
+}
+
+/// What became of a write: a prefix of the data may be stored although the rest failed.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// How many bytes from the start of the data are stored.
+    pub len: u64,
+    /// Why the rest is not.
+    pub failure: Option<StorageError>,
+}
+
+/// An upload as found in the store.
+pub struct Opened {
+    /// The owner's handle.
+    pub blob: Box<dyn Blob>,
+    /// What is known of it.
+    pub info: Info,
+    /// How many bytes count. Tentative bytes of a crashed predecessor have been cut off already.
+    pub stored: u64,
+    /// When its bytes last changed.
+    pub changed: SystemTime,
+    /// The published form, when the upload is finished.
+    pub record: Option<Record>,
+}
+
+/// When an acknowledged byte must be on stable storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The page cache decides.
+    None,
+    /// A finished upload is synced (bytes, info and directory) before it is acknowledged.
+    Complete,
+    /// Every acknowledged offset is synced.
+    Always,
+}
+
+/// A place where uploads are kept.
+pub trait Storage: Send + Sync + 'static {
+    /// Creates an upload without bytes. Fails with [`ErrorKind::Exists`] and touches nothing when the id is taken.
+    fn create(&self, info: Info, ticket: Ticket) -> Op<Opened>;
+
+    /// Finds an upload; [`ErrorKind::NotFound`] when it, or a part of it, is missing. Brings an interrupted tentative
+    /// write to its end first (see [`Blob::stage`]).
+    fn open(&self, id: &UploadId, ticket: Ticket) -> Op<Opened>;
+
+    /// How many bytes of a finished upload are readable, looked up without its owner: `Some(length)` when the upload is
+    /// finished, `None` when it is not. For a final upload's owner after a restart; [`ErrorKind::NotFound`] as `open`.
+    fn finished_length(&self, id: &UploadId) -> Op<Option<u64>>;
+
+    /// Opens the bytes of a finished upload for reading. They stay readable after a later `delete`.
+    fn reader(&self, record: &Record) -> Op<Box<dyn Reader>>;
+
+    /// The final uploads that are noted as not yet concatenated, up to a bound.
+    fn waiting_finals(&self) -> Op<Vec<UploadId>>;
+
+    /// Looks at the next few entries of the store (`cursor` starts as `None`; `next` is `None` at the end of a round),
+    /// and names those that have not changed since `before`, or whose own expiry has passed. Candidates only.
+    fn scan(&self, cursor: Option<ScanCursor>, before: SystemTime, now: SystemTime) -> Op<ScanPage>;
+
+    /// Keeps a small named value for the service itself, and gives back what was there before. `None` only reads.
+    fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>>;
+}
+
+/// Where a scan goes on. Opaque to all but the store that made it.
+pub struct ScanCursor(pub Box<dyn Any + Send>);
+
+/// A slice of a scan.
+pub struct ScanPage {
+    /// Uploads that may have expired.
+    pub candidates: Vec<UploadId>,
+    /// Where to go on; `None` when all has been looked at.
+    pub next: Option<ScanCursor>,
+}
+
+/// One upload in the store, in the hands of its owner.
+pub trait Blob: Send {
+    /// Stores `data` at offset `at`, which equals the number of bytes stored so far. Short writes are continued.
+    /// The future's error is never used for a failed write: that is [`Written::failure`].
+    fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written>;
+
+    /// Makes all bytes written so far durable. After a failure the bytes since the last success must be taken for lost.
+    fn sync(&mut self) -> Op<()>;
+
+    /// Cuts the bytes to `to`.
+    fn cut(&mut self, to: u64) -> Op<()>;
+
+    /// What is written from now on at `base` and behind it is tentative: after a crash `open` cuts it off again.
+    fn stage(&mut self, base: u64) -> Op<()>;
+
+    /// The tentative bytes count from now on, as one step that a crash can't divide. With [`Durability::Always`] they
+    /// are durable when this returns.
+    fn keep(&mut self) -> Op<()>;
+
+    /// The tentative bytes are cut off again.
+    fn discard(&mut self, base: u64) -> Op<()>;
+
+    /// Replaces what is known of the upload, atomically.
+    fn save(&mut self, info: Info) -> Op<()>;
+
+    /// Stores `info`, which is marked as finished, after the bytes are as durable as the settings ask, and describes
+    /// what readers get.
+    fn finish(&mut self, info: Info) -> Op<Record>;
+
+    /// Replaces the bytes by those of the finished uploads, in order, and returns how many they are. A call after a
+    /// crash or failure starts again from nothing.
+    fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64>;
+
+    /// Removes the upload; what is missing already is no error.
+    fn delete(&mut self) -> Op<()>;
+
+    /// Gives back what an idle owner need not hold (a file descriptor); the next operation takes it again.
+    fn rest(&mut self);
+}
+
+/// The bytes of a finished upload.
+pub trait Reader: Send + Sync {
+    /// Reads up to `len` bytes from `at`; empty only at the end.
+    fn read(&self, at: u64, len: usize) -> Op<Bytes>;
+}

@@ -1,0 +1,2 @@
+//! Load programs.
+fn main() {}

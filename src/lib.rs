@@ -1,0 +1,1 @@
+//! wharf: a resumable-upload web service.

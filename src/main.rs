@@ -1,0 +1,2 @@
+//! The wharf server.
+fn main() {}
