@@ -1,0 +1,16 @@
+# Builds and runs the server: http://127.0.0.1:8080/files/, storing into ./data.
+run *arguments:
+    cargo run --release -- {{arguments}}
+
+# All tests that need no network.
+test:
+    cargo test --workspace
+
+# Uploads with tus-js-client, tuspy and curl; installs them from npm and PyPI once.
+clients:
+    cargo build --release
+    tests/clients/run.sh
+
+# Exactly what CI runs.
+ci:
+    .ci/run
