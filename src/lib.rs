@@ -1,1 +1,4 @@
 //! wharf: a resumable-upload web service.
+
+pub mod flags;
+pub mod settings;
