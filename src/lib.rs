@@ -1,1 +1,5 @@
 //! wharf: a resumable-upload web service.
+
+pub mod flags;
+pub mod settings;
+pub mod telemetry;

@@ -1,0 +1,40 @@
+//! The effective settings as text: a settings file in itself, with where each value came from.
+
+use std::fmt::Write;
+
+use super::{Loaded, Origin, catalogue::CATALOGUE};
+
+/// Where the origins stand, unless a value is longer.
+const ORIGIN_COLUMN: usize = 44;
+
+/// All settings as they apply, in the order of the built-in file, each with its origin.
+#[must_use]
+pub fn check_report(loaded: &Loaded) -> String {
+    let mut report = match &loaded.file {
+        Some(file) => format!("# settings file: {}\n", file.display()),
+        None => "# settings file: none\n".to_owned(),
+    };
+    let mut section = "";
+    for key in CATALOGUE.keys() {
+        let (in_section, name) = key.rsplit_once('.').unwrap_or(("", key));
+        if in_section != section {
+            section = in_section;
+            let _ = write!(report, "\n[{section}]\n");
+        }
+        let entry = format!("{name} = {}", value(loaded, key));
+        let _ = writeln!(report, "{entry:ORIGIN_COLUMN$} # {}", origin(loaded, key));
+    }
+    report
+}
+
+fn value(loaded: &Loaded, key: &str) -> String {
+    match loaded.effective.get(key) {
+        Some(toml::Value::Integer(mode)) if key.ends_with("_mode") => format!("{mode:#o}"),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
+
+fn origin(loaded: &Loaded, key: &str) -> Origin {
+    loaded.origins.get(key).cloned().unwrap_or(Origin::BuiltIn)
+}

@@ -1,0 +1,145 @@
+//! The values of settings that have a form of their own.
+
+use std::fmt;
+
+/// The path under which uploads live: it begins and ends with a slash. Perhaps with a URL's scheme and host before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BasePath {
+    site: Option<String>,
+    path: String,
+}
+
+impl Default for BasePath {
+    fn default() -> Self {
+        Self { site: None, path: "/".to_owned() }
+    }
+}
+
+impl BasePath {
+    /// Reads `files`, `/files/` or `https://example.com/files/`; the error says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (site, path) = match text.split_once("://") {
+            Some((scheme, rest)) => {
+                let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                (Some(site(scheme, host)?), path)
+            }
+            None => (None, text),
+        };
+        let segments = path.strip_prefix('/').filter(|_| site.is_none()).unwrap_or(path);
+        let segments = segments.strip_suffix('/').unwrap_or(segments);
+        if segments.is_empty() {
+            return Ok(Self { site, ..Self::default() });
+        }
+        for segment in segments.split('/') {
+            if matches!(segment, "" | "." | "..") {
+                return Err("must not hold empty segments, '.' or '..'".to_owned());
+            }
+            // RFC 3986, section 3.3, without escapes: an escaped path could be compared in two forms.
+            if let Some(wrong) =
+                segment.chars().find(|c| !c.is_ascii_alphanumeric() && !"-._~!$&'()*+,;=:@".contains(*c))
+            {
+                return Err(format!("must not hold {wrong:?}"));
+            }
+        }
+        Ok(Self { site, path: format!("/{segments}/") })
+    }
+
+    /// Scheme and host, `https://example.com`, when they are set.
+    #[must_use]
+    pub fn site(&self) -> Option<&str> {
+        self.site.as_deref()
+    }
+
+    /// The path, with a slash at both ends.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for BasePath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{}", self.site().unwrap_or_default(), self.path)
+    }
+}
+
+fn site(scheme: &str, host: &str) -> Result<String, String> {
+    let scheme = scheme.to_ascii_lowercase();
+    if !matches!(scheme.as_str(), "http" | "https") {
+        return Err("must be a path, or a URL that begins with http:// or https://".to_owned());
+    }
+    // RFC 3986, section 3.2, without user names.
+    let authority = host.parse::<actix_web::http::uri::Authority>();
+    match authority {
+        Ok(authority)
+            if !authority.host().is_empty()
+                && !host.contains('@')
+                && (authority.host() == host || authority.port_u16().is_some()) =>
+        {
+            Ok(format!("{scheme}://{host}"))
+        }
+        _ => Err(format!("must have a host and perhaps a port after {scheme}://")),
+    }
+}
+
+/// Whether a text is a token, which is what names of methods and headers are (RFC 9110, section 5.6.2).
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_paths_get_their_slashes() {
+        for (written, expected) in [
+            ("files", "/files/"),
+            ("/files", "/files/"),
+            ("files/", "/files/"),
+            ("/a/b:c/", "/a/b:c/"),
+            ("/", "/"),
+            ("", "/"),
+            ("https://example.com/files", "https://example.com/files/"),
+            ("HTTP://[::1]:8080", "http://[::1]:8080/"),
+            ("https://example.com/", "https://example.com/"),
+        ] {
+            assert_eq!(BasePath::parse(written).map(|base| base.to_string()), Ok(expected.to_owned()), "{written}");
+        }
+        let base = BasePath::parse("https://example.com/up").unwrap();
+        assert_eq!((base.site(), base.path()), (Some("https://example.com"), "/up/"));
+    }
+
+    #[test]
+    fn base_paths_that_could_not_be_matched_are_refused() {
+        for wrong in [
+            "//files",
+            "/files//",
+            "/a//b",
+            "/../x",
+            "/a/./b",
+            "/a b/",
+            "/a?b",
+            "/a#b",
+            "/%41/",
+            "/\u{e9}/",
+            "/a\nb/",
+            "ftp://example.com/",
+            "https:///files/",
+            "https://me@example.com/",
+            "https://exa mple.com/",
+            "https://example.com//files/",
+            "https://example.com:x/",
+            "https://example.com:/",
+            "https://:80/",
+        ] {
+            assert!(BasePath::parse(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn tokens() {
+        assert!(is_token("X-My_Header") && is_token("PURGE"));
+        assert!(!is_token("") && !is_token("a b") && !is_token("a:b") && !is_token("a\r"));
+    }
+}

@@ -1,0 +1,198 @@
+//! The whole log, from a logger to what is written.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use slog::{debug, info, warn};
+
+use super::*;
+
+fn settings(format: LogFormat) -> Log {
+    Log { format, level: Level::Info, requests: true, buffer_lines: 16 }
+}
+
+/// Passes every write on to the test.
+struct Pipe(Sender<String>);
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8(bytes.to_vec()).map_err(io::Error::other)?;
+        self.0.send(text).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Everything that was written, one entry per write.
+fn written(format: LogFormat, terminal: bool, run: impl FnOnce(&Logger)) -> Vec<String> {
+    let (sender, receiver) = channel();
+    let (logger, guard, counter) = logger(&settings(format), Destination { writer: Box::new(Pipe(sender)), terminal });
+    run(&logger);
+    drop(guard);
+    assert_eq!((counter.dropped(), counter.waiting()), (0, 0));
+    receiver.try_iter().collect()
+}
+
+/// Checks the time at the start of a text line and cuts it off.
+fn without_time(line: &str) -> &str {
+    let (time, rest) = line.split_once(' ').unwrap();
+    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "0000-00-00T00:00:00.000000Z");
+    rest
+}
+
+#[test]
+fn a_text_line_has_context_then_fields_in_their_order() {
+    let lines = written(LogFormat::Text, true, |root| {
+        let logger = root.new(o!("request_id" => "r1", "peer" => "127.0.0.1:9"));
+        info!(logger, "request served"; "method" => "GET", "status" => 200, "bytes" => 5u64);
+        debug!(logger, "not logged");
+        warn!(root, "alone");
+    });
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(
+        without_time(&lines[0]),
+        "INFO request served, request_id: r1, peer: 127.0.0.1:9, method: GET, status: 200, bytes: 5\n"
+    );
+    assert_eq!(without_time(&lines[1]), "WARN alone\n");
+}
+
+#[test]
+fn a_hostile_value_breaks_no_text_line() {
+    let hostile = "x\nINFO forged, status: 200\r\u{1b}[2J\u{2028}\0\"\u{202e}";
+    let lines = written(LogFormat::Text, false, |root| {
+        let logger = root.new(o!("context" => hostile));
+        info!(logger, "read {}", hostile; "text" => hostile, "shown" => %hostile, "debug" => ?hostile,
+            "character" => '\n', "fewer" => super::hostile(hostile), "after" => 1);
+    });
+    let escaped = r#""x\nINFO forged, status: 200\r\u{1b}[2J\u{2028}\u{0}\"\u{202e}""#;
+    let twice = r#""\"x\\nINFO forged, status: 200\\r\\u{1b}[2J\\u{2028}\\0\\\"\\u{202e}\"""#;
+    let message = r#"read x\nINFO forged, status: 200\r\u{1b}[2J\u{2028}\u{0}"\u{202e}"#;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(
+        without_time(&lines[0]),
+        format!(
+            "INFO {message}, context: {escaped}, text: {escaped}, shown: {escaped}, debug: {twice}, \
+             character: \"\\n\", fewer: {escaped}, after: 1\n"
+        )
+    );
+}
+
+#[test]
+fn a_hostile_value_breaks_no_json_line() {
+    let hostile = "x\n\r\u{1b}[2J\u{2028}\0\"\u{202e}\u{7f}";
+    let lines = written(LogFormat::Json, true, |root| {
+        let logger = root.new(o!("request_id" => "r1"));
+        info!(logger, "request served"; "text" => hostile, "status" => 200);
+    });
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line = lines[0].strip_suffix('\n').unwrap();
+    assert!(line.chars().all(|c| matches!(c, ' '..='~')), "{line:?}");
+    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+    let time = value["time"].as_str().unwrap();
+    assert_eq!(without_time(&format!("{time} ")), "");
+    assert_eq!(
+        value,
+        serde_json::json!({
+            "time": time, "level": "info", "message": "request served", "request_id": "r1", "text": hostile, "status": 200
+        })
+    );
+    let rest = line.split_once("Z\"").unwrap().1;
+    assert_eq!(
+        rest,
+        r#","level":"info","message":"request served","request_id":"r1","status":200,"text":"x\n\r\u001b[2J\u2028\u0000\"\u202e\u007f"}"#
+    );
+}
+
+#[test]
+fn colours_come_on_a_terminal_and_from_wharf_alone() {
+    let lines = written(LogFormat::Auto, true, |root| info!(root, "done"; "value" => "\u{1b}[31m"));
+    let (time, rest) = lines[0].split_once(' ').unwrap();
+    assert!(time.starts_with("\x1b[2m2") && time.ends_with("Z\x1b[0m"), "{time:?}");
+    assert_eq!(rest, "\x1b[32mINFO\x1b[0m \x1b[1mdone\x1b[0m, \x1b[36mvalue:\x1b[0m \"\\u{1b}[31m\"\n");
+    for (format, terminal) in [(LogFormat::Auto, false), (LogFormat::Text, true), (LogFormat::Json, true)] {
+        let lines = written(format, terminal, |root| info!(root, "done"; "value" => 1));
+        assert!(!lines[0].contains('\x1b'), "{:?}", lines[0]);
+    }
+}
+
+/// Tells the test of each write, and goes on when the test says so or has gone.
+struct Gate {
+    arrived: Sender<String>,
+    go: Receiver<()>,
+}
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.arrived.send(String::from_utf8_lossy(bytes).into_owned()).map_err(io::Error::other)?;
+        let _ = self.go.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_buffer_drops_counts_and_tells() {
+    let (arrived, arrivals) = channel();
+    let (release, go) = channel();
+    let (logger, guard, counter) = logger(&settings(LogFormat::Text), Destination::writer(Gate { arrived, go }));
+    info!(logger, "first");
+    let mut lines = vec![arrivals.recv().unwrap()];
+    // The writer is stuck with the first line: 16 fit, 5 don't, and none of this waits.
+    for number in 0..21 {
+        info!(logger, "line"; "number" => number);
+    }
+    assert_eq!((counter.dropped(), counter.waiting()), (5, 17));
+    drop(release);
+    drop(guard);
+    lines.extend(arrivals.try_iter());
+    let lines: Vec<&str> = lines.iter().map(|line| without_time(line).trim_end()).collect();
+    assert_eq!(lines.len(), 18, "{lines:?}");
+    // Told when half of the buffer is free again.
+    assert_eq!(lines[8], "INFO line, number: 7");
+    assert_eq!(lines[9], "WARN log lines dropped, count: 5");
+    assert_eq!(lines[17], "INFO line, number: 15");
+    assert_eq!((counter.dropped(), counter.waiting()), (5, 0));
+    info!(logger, "too late");
+    assert_eq!(counter.dropped(), 6);
+}
+
+#[test]
+fn a_stuck_writer_does_not_keep_the_process() {
+    let (arrived, arrivals) = channel();
+    let (release, go) = channel();
+    let (logger, guard, counter) = logger(&settings(LogFormat::Text), Destination::writer(Gate { arrived, go }));
+    info!(logger, "stuck");
+    arrivals.recv().unwrap();
+    drop(guard);
+    assert_eq!((counter.dropped(), counter.waiting()), (0, 1));
+    drop(release);
+}
+
+/// Fails every write.
+struct Broken;
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_broken_writer_costs_lines_and_nothing_else() {
+    let (logger, guard, counter) = logger(&settings(LogFormat::Json), Destination::writer(Broken));
+    for _ in 0..3 {
+        info!(logger, "lost");
+    }
+    drop(guard);
+    assert_eq!(counter.dropped(), 3);
+}
