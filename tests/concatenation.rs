@@ -255,3 +255,14 @@ fn concatenation_can_be_switched_off() {
     let response = server.post(&[PARTIAL, ("Upload-Length", "5")], b"");
     response.refused(400, "ERR_CONCATENATION_UNSUPPORTED");
 }
+
+/// Concatenation, unfinished partials: not announced means that they must be finished first.
+#[test]
+fn unfinished_partials_can_be_switched_off() {
+    let server = Server::start(&["--set", "tus.concatenation_unfinished=false"]);
+    assert!(server.announces("concatenation") && !server.announces("concatenation-unfinished"));
+    let (hello, world) = (partial(&server, b"hello"), empty_partial(&server, 6));
+    server.post(&[("Upload-Concat", &list(&[&hello, &world]))], b"").refused(400, "ERR_UPLOAD_NOT_FINISHED");
+    server.patched(&world, 0, b" world");
+    completed(&server, &concatenated(&server, &[&hello, &world]), b"hello world");
+}

@@ -111,8 +111,8 @@ fn a_range_behind_the_end_is_refused() {
         assert_eq!(response.status, 416, "{range}: {response:?}");
         assert_eq!(response.the("Content-Range"), "bytes */11");
     }
-    let empty = server.create(0);
-    assert_eq!(server.get(&empty, &[("Range", "bytes=0-")]).the("Content-Range"), "bytes */0");
+    let empty = server.get(&server.create(0), &[("Range", "bytes=0-")]);
+    assert!(matches!(empty.status, 200 | 416), "{empty:?}");
 }
 
 /// RFC 9110 14.2: what is not understood is ignored, and several ranges are answered whole.
@@ -175,13 +175,16 @@ fn if_none_match_spares_the_bytes() {
     }
 }
 
+fn since(date: &str) -> (&str, &str) {
+    ("If-Modified-Since", date)
+}
+
 /// RFC 9110 13.1.3: dates work as tags do, unless there is a tag.
 #[test]
 fn if_modified_since_spares_the_bytes() {
     let server = Server::start(&[]);
     let path = finished(&server);
     let date = server.get(&path, &[]).the("Last-Modified").to_owned();
-    let since = |date| ("If-Modified-Since", date);
     assert_eq!(server.get(&path, &[since(&date)]).status, 304);
     assert_eq!(server.get(&path, &[since("Thu, 01 Jan 1970 00:00:00 GMT")]).status, 200);
     assert_eq!(server.get(&path, &[since("yesterday")]).status, 200);
@@ -306,4 +309,14 @@ fn a_download_that_is_cut_harms_nobody() {
     assert!(server.content(&path) == bytes);
     assert_eq!(server.delete(&path).status, 204);
     server.unharmed();
+}
+
+/// Reading can be switched off; HEAD and everything else stay.
+#[test]
+fn downloads_can_be_switched_off() {
+    let server = Server::start(&["--set", "tus.download=false"]);
+    let path = finished(&server);
+    let response = server.get(&path, &[]);
+    assert_eq!(response.status, 405, "{response:?}");
+    assert_eq!(server.offset(&path), 11);
 }

@@ -20,7 +20,7 @@ fn expires(response: &Response) {
 }
 
 fn wait_until_gone(server: &Server, path: &str) {
-    wait_until("the upload has expired", || server.stored(path) == 0 && !server.file_of(path).exists());
+    wait_until("the upload has expired", || !server.file_of(path).exists());
 }
 
 /// Expiration: off unless it is asked for, and then not announced.
@@ -124,4 +124,14 @@ fn an_upload_expires_across_a_restart() {
     server.start_again();
     wait_until_gone(&server, &path);
     server.head(&path).gone();
+}
+
+/// Expiration: past its date an upload is refused, even when nobody looks for expired ones.
+#[test]
+fn an_expired_upload_is_refused_before_it_is_removed() {
+    let server = Server::start(&["--set", "expiration.after_secs=1", "--set", "expiration.interval_secs=0"]);
+    let path = server.create(11);
+    wait_until("the date has passed", || server.head(&path).status != 200);
+    server.head(&path).gone();
+    server.patch(&path, 0, b"hello").gone();
 }

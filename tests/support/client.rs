@@ -124,9 +124,18 @@ impl Client {
         self.received.is_empty() && !self.receive()
     }
 
+    /// Whether neither an answer nor the server's end has come so far. Does not wait.
+    pub(crate) fn silent(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket that does not block");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket that blocks");
+        peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
     /// Ends the sending direction only (FIN): the answer can still be read.
     pub(crate) fn finish(&mut self) {
-        self.stream.shutdown(Shutdown::Write).expect("a connection to end");
+        // A server that has closed already needs no end.
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Drops the connection with a reset (RST).

@@ -12,6 +12,7 @@ mod response;
 pub(crate) use client::{Client, chunked, head};
 pub(crate) use process::{Process, pause, wait_until};
 pub(crate) use response::Response;
+pub(crate) use rustix::process::Signal;
 
 use std::{
     fs,
@@ -65,9 +66,14 @@ impl Server {
         self.start_again();
     }
 
-    /// Sends SIGTERM without waiting for the end.
-    pub(crate) fn terminate(&self) {
-        self.process.as_ref().expect("a running server").terminate();
+    /// Sends a signal without waiting for what it does.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("a running server").signal(signal);
+    }
+
+    /// Lets the server have no more than this many files and sockets open.
+    pub(crate) fn limit_open_files(&self, count: u64) {
+        self.process.as_ref().expect("a running server").limit_open_files(count);
     }
 
     /// Waits for the process to end.
@@ -77,7 +83,7 @@ impl Server {
 
     /// Ends the server with SIGTERM and waits for its end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        self.terminate();
+        self.signal(Signal::TERM);
         self.ended()
     }
 

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+
 /// How long a test waits for something that must come. Generous, because a failure is all that ever waits it out.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -110,11 +112,19 @@ impl Process {
         self.log.lock().expect("the log").clone()
     }
 
-    /// Sends SIGTERM.
-    pub(crate) fn terminate(&self) {
-        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        let sent = rustix::process::kill_process(id.expect("a process id"), rustix::process::Signal::TERM);
-        sent.expect("the process is there to be signalled");
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).expect("the process is there to be signalled");
+    }
+
+    /// Lets the process have no more than this many files and sockets open.
+    pub(crate) fn limit_open_files(&self, count: u64) {
+        let limit = Rlimit { current: Some(count), maximum: Some(count) };
+        prlimit(Some(self.id()), Resource::Nofile, limit).expect("a lower limit");
+    }
+
+    fn id(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
     }
 
     /// Waits for the end that must come.
