@@ -1,0 +1,216 @@
+//! A client that says exactly the bytes it is told to and hides nothing of what comes back.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use super::{Response, process::PATIENCE};
+
+/// The head of a request, with `Host` and `Tus-Resumable` unless these headers name them. An empty value leaves a
+/// header out.
+pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+    let named = |name: &str| headers.iter().any(|header| header.0.eq_ignore_ascii_case(name));
+    let mut head = format!("{method} {path} HTTP/1.1\r\n");
+    let defaults = [("Host", "wharf.test"), ("Tus-Resumable", "1.0.0")];
+    let defaults = defaults.iter().filter(|header| !named(header.0));
+    for (name, value) in defaults.chain(headers).filter(|header| !header.1.is_empty()) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head + "\r\n"
+}
+
+/// A chunked body of pieces of at most `size` bytes, with these trailers.
+pub(crate) fn chunked(bytes: &[u8], size: usize, trailers: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for piece in bytes.chunks(size) {
+        body.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        body.extend_from_slice(piece);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers {
+        body.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    body.extend_from_slice(b"\r\n");
+    body
+}
+
+/// A connection to the server.
+pub(crate) struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    /// Opens a connection.
+    pub(crate) fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Client { stream, received: Vec::new() }
+    }
+
+    /// Sends bytes as they are. A server that has closed is no error here: what it answered is still to be read.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        match self.stream.write_all(bytes.as_ref()) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            Err(error) => panic!("the server takes no bytes: {error}"),
+        }
+    }
+
+    /// Sends bytes one by one, each in a segment of its own.
+    pub(crate) fn send_slowly(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.send([*byte]);
+        }
+    }
+
+    /// One request and its answer.
+    #[track_caller]
+    pub(crate) fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        let length = body.len().to_string();
+        let mut headers = headers.to_vec();
+        let framed = headers.iter().any(|(name, _)| matches!(*name, "Content-Length" | "Transfer-Encoding"));
+        if !framed && (!body.is_empty() || matches!(method, "POST" | "PATCH" | "PUT")) {
+            headers.push(("Content-Length", &length));
+        }
+        let mut message = head(method, path, &headers).into_bytes();
+        message.extend_from_slice(body);
+        self.send(message);
+        self.answer_to(method)
+    }
+
+    /// The next answer, to a request that was not HEAD.
+    #[track_caller]
+    pub(crate) fn answer(&mut self) -> Response {
+        self.answer_to("GET")
+    }
+
+    /// The next answer to a request with this method.
+    #[track_caller]
+    pub(crate) fn answer_to(&mut self, method: &str) -> Response {
+        self.answer_or_close(method).expect("an answer, but the server closed the connection")
+    }
+
+    /// The next answer, or nothing when the server closes the connection without one.
+    #[track_caller]
+    pub(crate) fn answer_or_close(&mut self, method: &str) -> Option<Response> {
+        let mut interims = Vec::new();
+        loop {
+            let mut response = Response::parse_head(&self.head_bytes()?);
+            if response.status / 100 == 1 {
+                interims.push(response.status);
+                continue;
+            }
+            response.interims = interims;
+            response.body = self.body_of(&response, method);
+            return Some(response);
+        }
+    }
+
+    /// The next interim answer's status, such as 100.
+    #[track_caller]
+    pub(crate) fn interim(&mut self) -> u16 {
+        let bytes = self.head_bytes().expect("an interim answer, but the server closed the connection");
+        Response::parse_head(&bytes).status
+    }
+
+    /// Waits for the server to close the connection: true when it does without sending anything more.
+    pub(crate) fn closed(&mut self) -> bool {
+        self.received.is_empty() && !self.receive()
+    }
+
+    /// Whether neither an answer nor the server's end has come so far. Does not wait.
+    pub(crate) fn silent(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket that does not block");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket that blocks");
+        peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Ends the sending direction only (FIN): the answer can still be read.
+    pub(crate) fn finish(&mut self) {
+        // A server that has closed already needs no end.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Drops the connection with a reset (RST).
+    pub(crate) fn reset(self) {
+        let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        linger.expect("a connection to reset");
+    }
+
+    /// Reads more; false when the server has closed or reset the connection.
+    fn receive(&mut self) -> bool {
+        let mut bytes = [0; 65536];
+        match self.stream.read(&mut bytes) {
+            Ok(count) => {
+                self.received.extend_from_slice(&bytes[..count]);
+                count > 0
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("waited in vain for the server to answer or close: {error}"),
+        }
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        self.received.drain(..count).collect()
+    }
+
+    fn find(&mut self, mark: &[u8]) -> Option<usize> {
+        loop {
+            let found = self.received.windows(mark.len()).position(|window| window == mark);
+            if found.is_some() || !self.receive() {
+                return found;
+            }
+        }
+    }
+
+    fn head_bytes(&mut self) -> Option<Vec<u8>> {
+        let Some(end) = self.find(b"\r\n\r\n") else {
+            assert!(self.received.is_empty(), "half an answer: {}", String::from_utf8_lossy(&self.received));
+            return None;
+        };
+        Some(self.take(end + 4))
+    }
+
+    fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.received.len() < count {
+            assert!(self.receive(), "{} of {count} body bytes came", self.received.len());
+        }
+        self.take(count)
+    }
+
+    fn body_of(&mut self, response: &Response, method: &str) -> Vec<u8> {
+        if method == "HEAD" || matches!(response.status, 204 | 304) {
+            return Vec::new();
+        }
+        if response.header("Transfer-Encoding").is_some() {
+            return self.chunks();
+        }
+        if let Some(length) = response.header("Content-Length") {
+            return self.exactly(length.parse().expect("a number in Content-Length"));
+        }
+        while self.receive() {}
+        self.take(self.received.len())
+    }
+
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let end = self.find(b"\r\n").expect("a chunk's size");
+            let line = String::from_utf8(self.take(end + 2)).expect("a size in ASCII");
+            let size = usize::from_str_radix(line.trim_end(), 16).expect("a size in hex");
+            let mut chunk = self.exactly(size + 2);
+            chunk.truncate(size);
+            body.extend_from_slice(&chunk);
+            if size == 0 {
+                return body;
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The harness of the protocol tests: the real binary in a directory of its own, reached over raw sockets.
+//!
+//! With `WHARF_TEST_URL` set, the tests talk to that server instead and flags are not applied, which is how the
+//! harness itself is tried against other servers.
+
+#![allow(dead_code, unused_imports, reason = "each test file is a crate of its own and uses a part of the harness")]
+
+mod client;
+mod process;
+mod response;
+
+pub(crate) use client::{Client, chunked, head};
+pub(crate) use process::{Process, pause, wait_until};
+pub(crate) use response::Response;
+pub(crate) use rustix::process::Signal;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+};
+
+/// The content type that a body with upload data must have.
+pub(crate) const OFFSET_TYPE: (&str, &str) = ("Content-Type", "application/offset+octet-stream");
+
+const CANARY: &str = "outside.txt";
+
+/// A running server, its storage directory and what it logged.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    /// The path below which uploads are made, with a slash at both ends.
+    pub(crate) base: String,
+    process: Option<Process>,
+    flags: Vec<String>,
+    /// Holds the storage directory and a file that must stay as it is.
+    outside: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts the binary on a free port with an empty storage directory.
+    pub(crate) fn start(flags: &[&str]) -> Server {
+        let outside = tempfile::tempdir().expect("a temporary directory");
+        fs::create_dir(outside.path().join("data")).expect("a storage directory");
+        fs::write(outside.path().join(CANARY), CANARY).expect("a file beside the storage directory");
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        if let Ok(url) = std::env::var("WHARF_TEST_URL") {
+            let (address, base) = process::split_url(&url).expect("WHARF_TEST_URL like http://127.0.0.1:1080/files/");
+            return Server { address, base, process: None, flags, outside };
+        }
+        let (process, address, base) = Process::serve(outside.path(), &outside.path().join("data"), &flags);
+        Server { address, base, process: Some(process), flags, outside }
+    }
+
+    /// Starts the binary again on the same directory, after `stop` or `kill`.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.process.is_none(), "the server still runs");
+        let (process, address, base) = Process::serve(self.outside.path(), &self.dir(), &self.flags);
+        (self.process, self.address, self.base) = (Some(process), address, base);
+    }
+
+    /// Ends the server with SIGTERM and starts it again.
+    pub(crate) fn restart(&mut self) {
+        let status = self.stop();
+        assert!(status.success(), "SIGTERM ended the server with {status}");
+        self.start_again();
+    }
+
+    /// Sends a signal without waiting for what it does.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("a running server").signal(signal);
+    }
+
+    /// Lets the server have no more than this many files and sockets open.
+    pub(crate) fn limit_open_files(&self, count: u64) {
+        self.process.as_ref().expect("a running server").limit_open_files(count);
+    }
+
+    /// Waits for the process to end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.process.take().expect("a running server").ended()
+    }
+
+    /// Ends the server with SIGTERM and waits for its end.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    /// Ends the server with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.take().expect("a running server").kill();
+    }
+
+    /// Runs a second server on the given directory to its end: its status, and all that it wrote.
+    pub(crate) fn refused_start(&self, directory: &Path, flags: &[&str]) -> (ExitStatus, String) {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Process::refused(self.outside.path(), directory, &flags)
+    }
+
+    /// The storage directory.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.outside.path().join("data")
+    }
+
+    /// A path beside the storage directory.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.outside.path().join(name)
+    }
+
+    /// What the server wrote to stderr so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// The file that holds an upload's bytes.
+    pub(crate) fn file_of(&self, path: &str) -> PathBuf {
+        self.dir().join(self.id_of(path))
+    }
+
+    /// The id in an upload's path.
+    pub(crate) fn id_of<'path>(&self, path: &'path str) -> &'path str {
+        path.strip_prefix(self.base.as_str()).expect("a path below the base path")
+    }
+
+    /// How many bytes of an upload have reached its file.
+    pub(crate) fn stored(&self, path: &str) -> u64 {
+        fs::metadata(self.file_of(path)).map_or(0, |metadata| metadata.len())
+    }
+
+    /// The names in the storage directory, but for the server's own folder.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir()).expect("the storage directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| !name.starts_with('.')).collect()
+    }
+
+    /// Asserts that a whole upload still works and that nothing outside the storage directory came or changed.
+    #[track_caller]
+    pub(crate) fn unharmed(&self) {
+        let path = self.uploaded(b"still here");
+        assert_eq!(self.content(&path), b"still here");
+        let mut names: Vec<_> = fs::read_dir(self.outside.path())
+            .expect("the directory above")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["data", CANARY], "beside the storage directory");
+        assert_eq!(fs::read_to_string(self.beside(CANARY)).expect("the canary"), CANARY);
+    }
+
+    /// One request on a connection of its own, with `Host` and `Tus-Resumable`.
+    #[track_caller]
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        self.connect().request(method, path, headers, body)
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// POST to the base path.
+    #[track_caller]
+    pub(crate) fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        self.request("POST", &self.base, headers, body)
+    }
+
+    /// Creates an upload of this length: its path.
+    #[track_caller]
+    pub(crate) fn create(&self, length: u64) -> String {
+        self.create_with(&[("Upload-Length", &length.to_string())])
+    }
+
+    /// Creates an upload with these headers: its path.
+    #[track_caller]
+    pub(crate) fn create_with(&self, headers: &[(&str, &str)]) -> String {
+        let response = self.post(headers, b"");
+        assert_eq!(response.status, 201, "{response:?}");
+        response.path()
+    }
+
+    /// Creates an upload and sends all its bytes.
+    #[track_caller]
+    pub(crate) fn uploaded(&self, bytes: &[u8]) -> String {
+        self.uploaded_with(&[], bytes)
+    }
+
+    /// Creates an upload with further headers and sends all its bytes.
+    #[track_caller]
+    pub(crate) fn uploaded_with(&self, headers: &[(&str, &str)], bytes: &[u8]) -> String {
+        let length = bytes.len().to_string();
+        let path = self.create_with(&[headers, &[("Upload-Length", length.as_str())]].concat());
+        self.patched(&path, 0, bytes);
+        path
+    }
+
+    /// PATCH at an offset.
+    #[track_caller]
+    pub(crate) fn patch(&self, path: &str, offset: u64, bytes: &[u8]) -> Response {
+        self.patch_with(path, offset, &[], bytes)
+    }
+
+    /// PATCH at an offset with further headers.
+    #[track_caller]
+    pub(crate) fn patch_with(&self, path: &str, offset: u64, headers: &[(&str, &str)], bytes: &[u8]) -> Response {
+        let offset = offset.to_string();
+        let headers = [headers, &[OFFSET_TYPE, ("Upload-Offset", offset.as_str())]].concat();
+        self.request("PATCH", path, &headers, bytes)
+    }
+
+    /// PATCH that must succeed and report the new offset.
+    #[track_caller]
+    pub(crate) fn patched(&self, path: &str, offset: u64, bytes: &[u8]) {
+        self.patch(path, offset, bytes).appended(offset + bytes.len() as u64);
+    }
+
+    /// Sends a PATCH that announces `length` bytes and gives only these, and waits until they are in the file.
+    #[track_caller]
+    pub(crate) fn stalled_patch(&self, path: &str, offset: u64, length: u64, bytes: &[u8]) -> Client {
+        let mut client = self.connect();
+        client.send(head(
+            "PATCH",
+            path,
+            &[OFFSET_TYPE, ("Upload-Offset", &offset.to_string()), ("Content-Length", &length.to_string())],
+        ));
+        client.send(bytes);
+        wait_until("the bytes are stored", || self.stored(path) == offset + bytes.len() as u64);
+        client
+    }
+
+    /// HEAD on an upload.
+    #[track_caller]
+    pub(crate) fn head(&self, path: &str) -> Response {
+        self.request("HEAD", path, &[], b"")
+    }
+
+    /// The offset that HEAD reports; a busy upload (423) is asked again, as clients do.
+    #[track_caller]
+    pub(crate) fn offset(&self, path: &str) -> u64 {
+        let mut response = self.head(path);
+        wait_until("the upload is not busy", || {
+            if response.status == 423 {
+                response = self.head(path);
+            }
+            response.status != 423
+        });
+        response.offset()
+    }
+
+    /// GET of an upload.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        self.request("GET", path, headers, b"")
+    }
+
+    /// All bytes of a finished upload.
+    #[track_caller]
+    pub(crate) fn content(&self, path: &str) -> Vec<u8> {
+        let response = self.get(path, &[]);
+        assert_eq!(response.status, 200, "{response:?}");
+        response.body
+    }
+
+    /// DELETE of an upload.
+    #[track_caller]
+    pub(crate) fn delete(&self, path: &str) -> Response {
+        self.request("DELETE", path, &[], b"")
+    }
+
+    /// What an OPTIONS request to the base path gets, sent without a protocol version.
+    #[track_caller]
+    pub(crate) fn options(&self) -> Response {
+        self.request("OPTIONS", &self.base, &[("Tus-Resumable", "")], b"")
+    }
+
+    /// Whether `Tus-Extension` has this element.
+    pub(crate) fn announces(&self, extension: &str) -> bool {
+        let options = self.options();
+        options.header("Tus-Extension").is_some_and(|list| list.split(',').any(|element| element == extension))
+    }
+}
