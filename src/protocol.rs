@@ -6,10 +6,16 @@
 pub mod append;
 pub mod checksum;
 pub mod concat;
+pub mod cors;
 pub mod create;
+pub mod download;
+pub mod expiration;
+pub mod location;
+pub mod media;
 pub mod metadata;
 mod percent;
 pub mod refusal;
+pub mod reply;
 pub mod route;
 
 pub use refusal::Refusal;
