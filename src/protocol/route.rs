@@ -1,0 +1,238 @@
+//! What a request is about: its method and path, and whether it speaks our version of the protocol.
+
+use wharf_actors::UploadId;
+
+use super::{Fields, Refusal, Rules, VERSION, below, percent, upload_id};
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// What the server can do.
+    Options,
+    /// The page outside the base path.
+    Greeting,
+    /// A new upload.
+    Create,
+    /// An upload's state.
+    Inspect(UploadId),
+    /// More bytes for an upload.
+    Append(UploadId),
+    /// A finished upload's bytes.
+    Download(UploadId),
+    /// An upload's end.
+    Terminate(UploadId),
+}
+
+/// Finds out what a request asks for. `method_override` is the value of `X-HTTP-Method-Override`, which counts with any
+/// method (tus 1.0.0, "X-HTTP-Method-Override"); an empty one is as good as none. `raw_path` is the path as received.
+///
+/// # Errors
+/// [`Refusal::MethodNotAllowed`] if the target knows no such method, [`Refusal::UploadNotFound`] if the path can't be
+/// an upload's.
+pub fn route(method: &str, method_override: Option<&[u8]>, raw_path: &str, rules: &Rules) -> Result<Route, Refusal> {
+    let method = match method_override {
+        Some(other) if !other.is_empty() => std::str::from_utf8(other).unwrap_or_default(),
+        _ => method,
+    };
+    if method == "OPTIONS" {
+        return Ok(Route::Options);
+    }
+    let raw_path = raw_path.split(['?', '#']).next().unwrap_or_default();
+    let path = percent::decode(raw_path).ok_or(Refusal::UploadNotFound)?;
+    let base = percent::decode(&rules.base_path).ok_or(Refusal::UploadNotFound)?;
+    match below(&path, &base) {
+        Some(rest) if rest.trim_matches('/').is_empty() => collection(method, rules),
+        Some(rest) => upload(method, rest, rules),
+        None => outside(method, rules),
+    }
+}
+
+/// Checks `Tus-Resumable` (tus 1.0.0, "Tus-Resumable"). HEAD and GET are served without it, as tusd serves them, so
+/// that browsers and monitors can ask; a wrong version is refused everywhere but with OPTIONS.
+///
+/// # Errors
+/// [`Refusal::UnsupportedVersion`]
+pub fn check_version(route: &Route, fields: &dyn Fields) -> Result<(), Refusal> {
+    let optional = match route {
+        Route::Options | Route::Greeting => return Ok(()),
+        Route::Inspect(_) | Route::Download(_) => true,
+        Route::Create | Route::Append(_) | Route::Terminate(_) => false,
+    };
+    match fields.first("tus-resumable") {
+        Some(version) if version == VERSION.as_bytes() => Ok(()),
+        None if optional => Ok(()),
+        _ => Err(Refusal::UnsupportedVersion),
+    }
+}
+
+fn collection(method: &str, rules: &Rules) -> Result<Route, Refusal> {
+    match (method, rules.extensions.creation) {
+        ("POST", true) => Ok(Route::Create),
+        (_, true) => Err(Refusal::MethodNotAllowed { allow: "POST" }),
+        (_, false) => Err(Refusal::MethodNotAllowed { allow: "OPTIONS" }),
+    }
+}
+
+fn upload(method: &str, rest: &str, rules: &Rules) -> Result<Route, Refusal> {
+    let extensions = &rules.extensions;
+    let route: fn(UploadId) -> Route = match method {
+        "HEAD" => Route::Inspect,
+        "PATCH" => Route::Append,
+        "GET" if extensions.download => Route::Download,
+        "DELETE" if extensions.termination => Route::Terminate,
+        _ => {
+            let allow = match (extensions.download, extensions.termination) {
+                (true, true) => "GET, HEAD, PATCH, DELETE",
+                (true, false) => "GET, HEAD, PATCH",
+                (false, true) => "HEAD, PATCH, DELETE",
+                (false, false) => "HEAD, PATCH",
+            };
+            return Err(Refusal::MethodNotAllowed { allow });
+        }
+    };
+    upload_id(rest).map(route)
+}
+
+fn outside(method: &str, rules: &Rules) -> Result<Route, Refusal> {
+    match (rules.greeting, method) {
+        (false, _) => Err(Refusal::UploadNotFound),
+        (true, "GET" | "HEAD") => Ok(Route::Greeting),
+        (true, _) => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{
+        Extensions,
+        testing::{fields, rules},
+    };
+
+    fn id(text: &str) -> UploadId {
+        UploadId::parse(text).unwrap()
+    }
+
+    const NOT_FOUND: Result<Route, Refusal> = Err(Refusal::UploadNotFound);
+
+    fn not_allowed(allow: &'static str) -> Result<Route, Refusal> {
+        Err(Refusal::MethodNotAllowed { allow })
+    }
+
+    #[test]
+    fn a_request_goes_by_its_method_and_path() {
+        for (method, path, expected) in [
+            ("POST", "/files/", Ok(Route::Create)),
+            ("POST", "/files", Ok(Route::Create)),
+            ("POST", "/files///", Ok(Route::Create)),
+            ("POST", "/files/?a=/b", Ok(Route::Create)),
+            ("POST", "/%66iles/", Ok(Route::Create)),
+            ("GET", "/files/", not_allowed("POST")),
+            ("HEAD", "/files", not_allowed("POST")),
+            ("HEAD", "/files/a", Ok(Route::Inspect(id("a")))),
+            ("PATCH", "/files/a/", Ok(Route::Append(id("a")))),
+            ("GET", "/files//a", Ok(Route::Download(id("a")))),
+            ("DELETE", "/files/a?x", Ok(Route::Terminate(id("a")))),
+            ("GET", "/files/a%2Fb/c%20d", Ok(Route::Download(id("a/b/c d")))),
+            ("GET", "/files/%c3%bc", Ok(Route::Download(id("\u{fc}")))),
+            ("GET", "/files/a%3Fb", Ok(Route::Download(id("a?b")))),
+            ("GET", "/files/a%252Fb", Ok(Route::Download(id("a%2Fb")))),
+            ("POST", "/files/a", not_allowed("GET, HEAD, PATCH, DELETE")),
+            ("patch", "/files/a", not_allowed("GET, HEAD, PATCH, DELETE")),
+            ("PUT", "/files/..", not_allowed("GET, HEAD, PATCH, DELETE")),
+            ("GET", "/files/%2e%2e/x", NOT_FOUND),
+            ("GET", "/files/a/../b", NOT_FOUND),
+            ("GET", "/files/a%00", NOT_FOUND),
+            ("GET", "/files/a%5Cb", NOT_FOUND),
+            ("GET", "/files/%ff", NOT_FOUND),
+            ("GET", "/files/%", NOT_FOUND),
+            ("GET", "/files/a.info", NOT_FOUND),
+            ("GET", "/files/a//b", NOT_FOUND),
+            ("GET", "/", Ok(Route::Greeting)),
+            ("HEAD", "/filesystem", Ok(Route::Greeting)),
+            ("POST", "/", not_allowed("GET, HEAD")),
+            ("OPTIONS", "/files/a", Ok(Route::Options)),
+            ("OPTIONS", "/elsewhere", Ok(Route::Options)),
+            ("OPTIONS", "*", Ok(Route::Options)),
+            ("OPTIONS", "/%ff", Ok(Route::Options)),
+        ] {
+            assert_eq!(route(method, None, path, &rules()), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn any_method_may_be_overridden() {
+        for (method, other, expected) in [
+            ("POST", "PATCH", Ok(Route::Append(id("a")))),
+            ("GET", "DELETE", Ok(Route::Terminate(id("a")))),
+            ("OPTIONS", "HEAD", Ok(Route::Inspect(id("a")))),
+            ("GET", "OPTIONS", Ok(Route::Options)),
+            ("GET", "", Ok(Route::Download(id("a")))),
+            ("GET", "head", not_allowed("GET, HEAD, PATCH, DELETE")),
+        ] {
+            assert_eq!(route(method, Some(other.as_bytes()), "/files/a", &rules()), expected, "{method} {other}");
+        }
+        assert_eq!(route("GET", Some(b"\xff"), "/files/a", &rules()), not_allowed("GET, HEAD, PATCH, DELETE"));
+    }
+
+    #[test]
+    fn the_base_path_may_be_the_root() {
+        let rules = Rules { base_path: "/".to_owned(), ..rules() };
+        for (method, path, expected) in [
+            ("POST", "/", Ok(Route::Create)),
+            ("GET", "/", not_allowed("POST")),
+            ("GET", "/a", Ok(Route::Download(id("a")))),
+            ("GET", "//a", Ok(Route::Download(id("a")))),
+            ("PATCH", "/a/b", Ok(Route::Append(id("a/b")))),
+        ] {
+            assert_eq!(route(method, None, path, &rules), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_off_is_not_allowed() {
+        let extensions = Extensions { creation: false, termination: false, download: false, ..Extensions::all() };
+        let rules = Rules { extensions, greeting: false, ..rules() };
+        assert_eq!(route("POST", None, "/files/", &rules), not_allowed("OPTIONS"));
+        assert_eq!(route("GET", None, "/files/a", &rules), not_allowed("HEAD, PATCH"));
+        assert_eq!(route("DELETE", None, "/files/a", &rules), not_allowed("HEAD, PATCH"));
+        assert_eq!(route("GET", None, "/", &rules), NOT_FOUND);
+        assert_eq!(route("POST", None, "/", &rules), NOT_FOUND);
+    }
+
+    #[test]
+    fn the_version_is_checked_where_it_matters() {
+        let refused = Err(Refusal::UnsupportedVersion);
+        for (route, without, wrong) in [
+            (Route::Options, Ok(()), Ok(())),
+            (Route::Greeting, Ok(()), Ok(())),
+            (Route::Inspect(id("a")), Ok(()), refused),
+            (Route::Download(id("a")), Ok(()), refused),
+            (Route::Create, refused, refused),
+            (Route::Append(id("a")), refused, refused),
+            (Route::Terminate(id("a")), refused, refused),
+        ] {
+            assert_eq!(check_version(&route, &fields(&[])), without, "{route:?}");
+            assert_eq!(check_version(&route, &fields(&[("tus-resumable", "1.0.0")])), Ok(()), "{route:?}");
+            for version in ["0.2.2", "", "1.0", "1.0.0 ", "1.0.0, 0.2.2"] {
+                assert_eq!(check_version(&route, &fields(&[("tus-resumable", version)])), wrong, "{route:?} {version}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_request_line_panics(method: String, other: Vec<u8>, path: String) {
+            let _ = route(&method, Some(&other), &path, &rules());
+            let _ = route("GET", None, &format!("/files/{path}"), &rules());
+        }
+
+        #[test]
+        fn every_id_is_reached_by_its_encoded_path(text in "[a-z%?#+ \u{fc}/]{1,20}") {
+            if let Ok(id) = UploadId::parse(&text) {
+                let path = format!("/files/{}", percent::encode(&text));
+                proptest::prop_assert_eq!(route("PATCH", None, &path, &rules()), Ok(Route::Append(id)));
+            }
+        }
+    }
+}
