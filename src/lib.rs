@@ -1,1 +1,3 @@
 //! wharf: a resumable-upload web service.
+
+pub mod server;

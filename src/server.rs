@@ -1,0 +1,3 @@
+//! The connections.
+
+pub mod framing;
