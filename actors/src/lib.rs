@@ -6,6 +6,7 @@
 
 mod id;
 mod info;
+pub mod post;
 pub mod storage;
 
 pub use id::{InvalidId, MAX_ID_BYTES, UploadId};

@@ -1,0 +1,267 @@
+//! The connections: listens, accepts on arbiters of our own, and runs actix-http over an IO that watches the framing.
+
+pub mod framing;
+mod listener;
+mod watch;
+pub mod wire;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_http::body::{BoxBody, MessageBody};
+use actix_http::{ConnectionType, HttpMessage as _, HttpService, Request, Response};
+use actix_rt::Arbiter;
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
+use actix_web::dev::AppConfig;
+use futures_util::future::LocalBoxFuture;
+use slog::Logger;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::sync::watch::{Receiver, Sender};
+
+pub use listener::{BindError, bind, raise_file_limit};
+use listener::{Seat, Seats};
+pub use watch::{Fault, MessageHandle, WatchHandle};
+use wire::{Limits, Wire};
+
+/// What the server is to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many threads serve connections.
+    pub arbiters: usize,
+    /// How many connections may be open at once; 0 for no limit. Those beyond wait to be accepted.
+    pub max_connections: u32,
+    /// How long a connection may be idle between two requests.
+    pub keep_alive: Duration,
+    /// What a connection puts up with.
+    pub limits: Limits,
+}
+
+/// Asked before `100 Continue` is sent: gives the request back, or refuses it. One is made on each arbiter.
+pub type Expect = Box<dyn Fn(Request) -> LocalBoxFuture<'static, Result<Request, Response<BoxBody>>>>;
+
+/// What the connections are to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    /// No new connections; the current request of each is the last.
+    Draining,
+    /// All connections end.
+    Cut,
+}
+
+/// How a drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// No connection is open any more.
+    All,
+    /// So many still are.
+    Remaining(usize),
+}
+
+/// A server that runs. Ends with the process, or by `drain`, `cut` and `stop` in that order.
+pub struct Running {
+    address: SocketAddr,
+    phase: Sender<Phase>,
+    seats: Seats,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Running {
+    /// The address that is listened on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.seats.taken()
+    }
+
+    /// Closes the listener at once, and idle connections too; waits for the running requests. May be called again, with
+    /// more time, once those have been told to end.
+    pub async fn drain(&self, grace: Duration) -> Drained {
+        self.enter(Phase::Draining);
+        if self.seats.all_free(grace).await { Drained::All } else { Drained::Remaining(self.seats.taken().max(1)) }
+    }
+
+    /// Drops the connections that are still open, and with them their handlers.
+    pub async fn cut(&self) {
+        const TAKES_AT_MOST: Duration = Duration::from_secs(5);
+        self.enter(Phase::Cut);
+        self.seats.all_free(TAKES_AT_MOST).await;
+    }
+
+    /// Stops the arbiters and waits for their threads. Whatever else lives on them ends here as well.
+    pub fn stop(self) {
+        self.enter(Phase::Cut);
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+        for arbiter in self.arbiters {
+            // An arbiter's thread that panicked has ended too.
+            let _ = arbiter.join();
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|current| {
+            let is_later = *current < phase;
+            *current = phase.max(*current);
+            is_later
+        });
+    }
+}
+
+/// Serves an app on arbiters of its own; must be called within an actix system. Each request carries a `MessageHandle` in
+/// its extensions, already when the expect hook sees it, and is answered with `Connection: close` when its framing leaves
+/// nothing to go on with.
+pub async fn serve<F, I, S, B, E>(
+    config: Config,
+    listener: TcpListener,
+    logger: Logger,
+    app: F,
+    expect: E,
+) -> io::Result<Running>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request> + 'static,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+    E: Fn() -> Expect + Send + Clone + 'static,
+{
+    let address = listener.local_addr()?;
+    let (phase, phases) = tokio::sync::watch::channel(Phase::Serving);
+    let seats = Seats::new(config.max_connections);
+    let mut running = Running { address, phase, seats, arbiters: Vec::new() };
+    for _ in 0..config.arbiters.max(1) {
+        let arbiter = Arbiter::try_new()?;
+        let (ready, is_ready) = oneshot::channel();
+        let (config, logger, listener) = (config.clone(), logger.clone(), listener.try_clone()?);
+        let (seats, phases, app, expect) = (running.seats.clone(), phases.clone(), app.clone(), expect.clone());
+        arbiter.spawn_fn(move || {
+            let serving = serve_here(config, listener, logger, (seats, phases), app(), expect(), ready);
+            actix_rt::spawn(serving);
+        });
+        running.arbiters.push(arbiter);
+        is_ready.await.unwrap_or_else(|_| Err(io::Error::other("an arbiter ended while it started")))?;
+    }
+    Ok(running)
+}
+
+/// Serves on this arbiter until the phase changes.
+async fn serve_here<I, S, B>(
+    config: Config,
+    listener: TcpListener,
+    logger: Logger,
+    (seats, phases): (Seats, Receiver<Phase>),
+    app: I,
+    expect: Expect,
+    ready: oneshot::Sender<io::Result<()>>,
+) where
+    I: IntoServiceFactory<S, Request> + 'static,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let app = apply_fn_factory(map_config(app, |()| AppConfig::default()), |request, app: &S::Service| {
+        let closing = admit(&request);
+        let answer = app.call(request);
+        async move {
+            let mut response: Response<B> = answer.await?.into();
+            if closing() {
+                response.head_mut().set_connection_type(ConnectionType::Close);
+            }
+            Ok(response)
+        }
+    });
+    let expect = Rc::new(expect);
+    let signal = phases.clone();
+    let factory = HttpService::build()
+        .client_request_timeout(config.limits.head_timeout)
+        .client_disconnect_timeout(config.limits.linger)
+        .keep_alive(config.keep_alive)
+        .h1_allow_half_closed(true)
+        .graceful_shutdown_signal(move || reached(signal.clone(), Phase::Draining))
+        .on_connect_ext(|wire: &Wire<TcpStream>, data| drop(data.insert(wire.watch())))
+        .expect(move |request: Request| admit_expecting(request, Rc::clone(&expect)))
+        .h1(app);
+    let started = async {
+        let service = factory.new_service(()).await.map_err(|()| io::Error::other("the app does not start"))?;
+        Ok((tokio::net::TcpListener::from_std(listener)?, service))
+    };
+    let (listener, service) = match started.await {
+        Ok(started) => started,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    if ready.send(Ok(())).is_err() {
+        return;
+    }
+    let connect_logger = logger.clone();
+    let connect = |stream: TcpStream, peer: SocketAddr, seat: Seat| {
+        // A connection that is gone already fails here, and at its first read.
+        let _ = stream.set_nodelay(true);
+        let wire = Wire::new(stream, config.limits, connect_logger.clone());
+        let remains = wire.remains();
+        let connection = service.call((wire, Some(peer)));
+        let (cut, logger) = (reached(phases.clone(), Phase::Cut), connect_logger.clone());
+        actix_rt::spawn(async move {
+            let _seat = seat;
+            let whole = async {
+                if let Err(error) = connection.await {
+                    slog::debug!(logger, "connection ended"; "peer" => %peer, "error" => %error);
+                }
+                remains.linger().await;
+            };
+            tokio::select! {
+                () = whole => {}
+                () = cut => {}
+            }
+        });
+    };
+    listener::accept(listener, seats, phases.clone(), logger, connect).await;
+}
+
+async fn reached(mut phases: Receiver<Phase>, phase: Phase) {
+    // The sender is gone when the server is; then there is nothing to wait for.
+    let _ = phases.wait_for(|current| *current >= phase).await;
+}
+
+/// Gives the request its message handle, unless it has one. Returns what tells whether its connection must close.
+fn admit(request: &Request) -> impl FnOnce() -> bool + use<> {
+    let watch = request.conn_data::<WatchHandle>().cloned();
+    let mut number = None;
+    if let Some(watch) = &watch {
+        let mut extensions = request.extensions_mut();
+        if extensions.get::<MessageHandle>().is_none() {
+            extensions.insert(watch.next_request(request.head()));
+        }
+        number = extensions.get::<MessageHandle>().map(MessageHandle::number);
+    }
+    move || watch.zip(number).is_some_and(|(watch, number)| watch.must_close_after(number))
+}
+
+async fn admit_expecting(request: Request, expect: Rc<Expect>) -> Result<Request, Response<BoxBody>> {
+    let _ = admit(&request); // asked again when the app is called
+    let fault = request.extensions().get::<MessageHandle>().and_then(MessageHandle::fault);
+    match fault {
+        Some(_) => {
+            let mut response = Response::bad_request();
+            response.head_mut().set_connection_type(ConnectionType::Close);
+            Err(response)
+        }
+        None => expect(request).await,
+    }
+}

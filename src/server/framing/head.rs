@@ -1,0 +1,174 @@
+//! What a request's head says about its body, or why the request can't be served on this connection.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use actix_http::{Method, Uri};
+
+use super::BodyKind;
+
+/// A complete head, judged.
+pub(super) struct Head {
+    /// How long the body is, as far as that can be told.
+    pub(super) body: BodyKind,
+    /// The hash of method and target, by which actix's view of the request is compared with ours.
+    pub(super) fingerprint: u64,
+    /// Why the request is refused and nothing may be read after it.
+    pub(super) refusal: Option<&'static str>,
+}
+
+/// Judges a head that httparse has accepted.
+pub(super) fn judge(request: &httparse::Request<'_, '_>, hasher: &RandomState) -> Head {
+    let method = request.method.unwrap_or_default();
+    let target = Uri::try_from(request.path.unwrap_or_default());
+    let fingerprint = target.as_ref().map_or(0, |uri| fingerprint(hasher, method, uri));
+    let (body, refusal) = match framing(request) {
+        _ if target.is_err() => (BodyKind::None, Some("invalid request target")),
+        _ if Method::from_bytes(method.as_bytes()).is_err() => (BodyKind::None, Some("invalid method")),
+        _ if method == "CONNECT" => (BodyKind::None, Some("CONNECT is not served")),
+        Ok(body) => (body, None),
+        Err(reason) => (BodyKind::None, Some(reason)),
+    };
+    Head { body, fingerprint, refusal }
+}
+
+/// The hash of a request's method and target.
+pub(super) fn fingerprint(hasher: &RandomState, method: &str, uri: &Uri) -> u64 {
+    hasher.hash_one((method, uri.authority().map(|authority| authority.as_str()), uri.path(), uri.query()))
+}
+
+/// Body length by RFC 9112 section 6.3, with everything that a request smuggler could use refused.
+fn framing(request: &httparse::Request<'_, '_>) -> Result<BodyKind, &'static str> {
+    let http_10 = request.version == Some(0);
+    let (mut length, mut chunked, mut host) = (None, false, false);
+    for header in request.headers.iter() {
+        let name = header.name;
+        if name.eq_ignore_ascii_case("content-length") {
+            if length.replace(parse_length(header.value)?).is_some() {
+                return Err("more than one Content-Length");
+            }
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            if http_10 || chunked || !header.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                return Err("invalid Transfer-Encoding");
+            }
+            chunked = true;
+        } else if name.eq_ignore_ascii_case("host") {
+            if host || !is_host(header.value.trim_ascii()) {
+                return Err("invalid Host");
+            }
+            host = true;
+        } else if name.eq_ignore_ascii_case("connection") {
+            if has_option(header.value, b"upgrade") {
+                return Err("Connection: upgrade is not served");
+            }
+        } else if name.eq_ignore_ascii_case("upgrade") && has_option(header.value, b"websocket") {
+            return Err("Upgrade: websocket is not served");
+        }
+    }
+    match (length, chunked) {
+        _ if !host && !http_10 => Err("missing Host"),
+        (Some(_), true) => Err("both Content-Length and Transfer-Encoding"),
+        (None, false) if http_10 && request.method == Some("POST") => Err("HTTP/1.0 POST without Content-Length"),
+        (Some(length), false) => Ok(BodyKind::Length(length)),
+        (None, true) => Ok(BodyKind::Chunked),
+        (None, false) => Ok(BodyKind::None),
+    }
+}
+
+/// Digits only: no sign, no list, nothing beyond 64 bits.
+fn parse_length(value: &[u8]) -> Result<u64, &'static str> {
+    let value = value.trim_ascii();
+    let digits = std::str::from_utf8(value).ok().filter(|_| value.iter().all(u8::is_ascii_digit));
+    digits.and_then(|digits| digits.parse().ok()).ok_or("invalid Content-Length")
+}
+
+fn has_option(value: &[u8], option: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(option))
+}
+
+/// `uri-host [ ":" port ]` of RFC 9110 section 7.2; empty is allowed.
+fn is_host(value: &[u8]) -> bool {
+    let literal = value.starts_with(b"[").then(|| value.iter().position(|byte| *byte == b']'));
+    let end = match literal {
+        Some(None) => return false,
+        Some(Some(close)) => close + 1,
+        None => value.iter().position(|byte| *byte == b':').unwrap_or(value.len()),
+    };
+    let (name, port) = value.split_at(end);
+    let name_is_valid = match literal {
+        Some(_) => name[1..end - 1].iter().all(|byte| byte.is_ascii_hexdigit() || b":.v".contains(byte)),
+        None => name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte)),
+    };
+    name_is_valid && (port.is_empty() || port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(head: &str) -> Result<BodyKind, &'static str> {
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut request = httparse::Request::new(&mut headers);
+        assert!(request.parse(head.as_bytes()).unwrap().is_complete(), "{head:?}");
+        let head = judge(&request, &RandomState::new());
+        head.refusal.map_or(Ok(head.body), Err)
+    }
+
+    #[test]
+    fn bodies_have_the_length_that_their_heads_say() {
+        for (head, body) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", BodyKind::None),
+            ("GET / HTTP/1.0\r\n\r\n", BodyKind::None),
+            ("\r\n\nGET / HTTP/1.1\nHost: a:80\n\n", BodyKind::None),
+            ("GET http://a/b HTTP/1.1\r\nHost:\r\n\r\n", BodyKind::None),
+            ("OPTIONS * HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", BodyKind::None),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", BodyKind::Length(0)),
+            ("POST / HTTP/1.0\r\ncontent-length:007\r\n\r\n", BodyKind::Length(7)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n", BodyKind::Length(u64::MAX)),
+            ("PATCH / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", BodyKind::Chunked),
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: close\r\n\r\n", BodyKind::None),
+        ] {
+            assert_eq!(judged(head), Ok(body), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn heads_that_could_be_read_in_two_ways_are_refused() {
+        for (lines, reason) in [
+            ("GET / HTTP/1.1\r\n", "missing Host"),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n", "invalid Host"),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n", "invalid Host"),
+            ("GET / HTTP/1.1\r\nHost: a@b\r\n", "invalid Host"),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n", "invalid Host"),
+            ("GET / HTTP/1.1\r\nHost: a:b\r\n", "invalid Host"),
+            ("GET / HTTP/1.1\r\nHost: [::1\r\n", "invalid Host"),
+            ("GET / HTTP/1.1\r\nHost: [::1]x\r\n", "invalid Host"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n", "invalid Content-Length"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n", "invalid Content-Length"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n", "invalid Content-Length"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n", "invalid Content-Length"),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n",
+                "more than one Content-Length",
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+                "both Content-Length and Transfer-Encoding",
+            ),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n", "invalid Transfer-Encoding"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n", "invalid Transfer-Encoding"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n", "invalid Transfer-Encoding"),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                "invalid Transfer-Encoding",
+            ),
+            ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n", "invalid Transfer-Encoding"),
+            ("POST / HTTP/1.0\r\n", "HTTP/1.0 POST without Content-Length"),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade\r\n", "Connection: upgrade is not served"),
+            ("POST / HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\n", "Upgrade: websocket is not served"),
+            ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n", "CONNECT is not served"),
+            ("GET a/b HTTP/1.1\r\nHost: a\r\n", "invalid request target"),
+        ] {
+            assert_eq!(judged(&format!("{lines}\r\n")), Err(reason), "{lines:?}");
+        }
+    }
+}
