@@ -8,6 +8,8 @@ mod id;
 mod info;
 pub mod post;
 pub mod storage;
+mod upload;
 
 pub use id::{InvalidId, MAX_ID_BYTES, UploadId};
 pub use info::{Info, Kind, Own, Record};
+pub use upload::state::{LeaseEnd, Refusal};

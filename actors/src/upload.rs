@@ -1,0 +1,3 @@
+//! The owner of one upload.
+
+pub(crate) mod state;

@@ -1,0 +1,126 @@
+//! What the end of a store's operation means.
+
+use super::{Answer, Busy, Effect, Effects, Fault, LeaseEnd, Phase, Piece, State, Waiter};
+
+impl<A, P: Piece> State<A, P> {
+    /// Takes the completion of anything but a write or a join.
+    pub(super) fn on_done(&mut self, result: Result<(), Fault>, effects: &mut Effects<A, P>) {
+        let Some(busy) = self.busy.take() else { return };
+        match (busy, result) {
+            (Busy::Stage, Ok(())) => self.staged = true,
+            (Busy::Stage | Busy::Keep, Err(fault)) => self.fail_lease(fault, effects),
+            (Busy::Keep, Ok(())) => {
+                self.staged = false;
+                self.stored = self.written;
+                if self.policy.sync_always {
+                    self.durable = self.stored;
+                }
+            }
+            (Busy::Discard, Ok(())) => {
+                self.staged = false;
+                self.written = self.stored;
+            }
+            (Busy::Sync, Ok(())) => self.durable = self.stored,
+            (Busy::Sync, Err(fault)) => self.on_sync_failed(fault, effects),
+            (Busy::Cut { to }, Ok(())) => (self.stored, self.written) = (to, to),
+            (Busy::Declare { length }, Ok(())) => self.length = Some(length),
+            (Busy::Declare { .. }, Err(fault)) => self.refuse_waiter(fault, effects),
+            (Busy::Save { asker: Some(asker) }, result) => {
+                let answer = result.map_or_else(|fault| Answer::Refused(fault.refusal()), |()| Answer::Annotated);
+                effects.push(Effect::Answer(asker, answer));
+            }
+            (Busy::Save { asker: None }, _) => {}
+            (Busy::Finish, Ok(())) => {
+                self.phase = Phase::Finished;
+                self.durable = self.stored;
+            }
+            (Busy::Finish, Err(fault)) => self.on_finish_failed(fault, effects),
+            (Busy::Delete, Ok(())) => {
+                let expired = matches!(self.phase, Phase::Deleting { expired: true });
+                self.phase = Phase::Gone { expired };
+            }
+            // What the store holds now is not known here; a new owner will look.
+            (Busy::Discard | Busy::Cut { .. } | Busy::Delete, Err(_)) => self.phase = Phase::Broken,
+            // Their completions are events of their own.
+            (Busy::Write { .. } | Busy::Join, _) => self.phase = Phase::Broken,
+        }
+    }
+
+    /// A failed sync is never tried again as if nothing had happened: the kernel may have dropped the pages.
+    fn on_sync_failed(&mut self, fault: Fault, effects: &mut Effects<A, P>) {
+        self.fail_lease(fault, effects);
+        if self.phase == Phase::Joined {
+            self.phase = Phase::Joining;
+            self.stuck = Some(fault);
+        }
+        let to = self.durable;
+        self.busy = Some(Busy::Cut { to });
+        effects.push(Effect::Cut { to });
+    }
+
+    fn on_finish_failed(&mut self, fault: Fault, effects: &mut Effects<A, P>) {
+        self.stuck = Some(fault);
+        if self.lease.is_some() {
+            self.fail_lease(fault, effects);
+        } else if matches!(self.waiters.front(), Some(Waiter::Begin(..) | Waiter::Inspect(_))) {
+            self.refuse_waiter(fault, effects);
+        }
+    }
+
+    /// The one who waits longest is told of the fault.
+    fn refuse_waiter(&mut self, fault: Fault, effects: &mut Effects<A, P>) {
+        match self.waiters.pop_front() {
+            Some(Waiter::Begin(asker, _) | Waiter::Inspect(asker)) => {
+                effects.push(Effect::Answer(asker, Answer::Refused(fault.refusal())));
+            }
+            Some(other) => self.waiters.push_front(other),
+            None => {}
+        }
+    }
+
+    /// Takes the completion of a write, of which a prefix may be stored.
+    pub(super) fn on_wrote(&mut self, stored_len: u64, fault: Option<Fault>, effects: &mut Effects<A, P>) {
+        let Some(Busy::Write { len, askers }) = self.busy.take() else {
+            self.phase = Phase::Broken;
+            return;
+        };
+        let fault = fault.or((stored_len != len).then_some(Fault::Failed));
+        self.written += stored_len.min(len);
+        if !self.staged {
+            self.stored = self.written;
+        }
+        for (asker, end) in askers {
+            let answer = match fault {
+                Some(fault) if end > self.written => Answer::Refused(fault.refusal()),
+                _ => Answer::Appended { offset: end },
+            };
+            effects.push(Effect::Answer(asker, answer));
+        }
+        if let Some(fault) = fault {
+            self.fail_lease(fault, effects);
+        }
+    }
+
+    /// Takes the completion of a join.
+    pub(super) fn on_joined(&mut self, result: Result<u64, Fault>) {
+        if !matches!(self.busy.take(), Some(Busy::Join)) {
+            self.phase = Phase::Broken;
+            return;
+        }
+        match result {
+            Ok(length) => {
+                (self.stored, self.written, self.length) = (length, length, Some(length));
+                self.phase = Phase::Joined;
+            }
+            // A final upload whose partial one is gone can never be had.
+            Err(Fault::NotFound) => self.phase = Phase::Deleting { expired: false },
+            Err(fault) => self.stuck = Some(fault),
+        }
+    }
+}
+
+impl From<Fault> for LeaseEnd {
+    fn from(fault: Fault) -> Self {
+        if fault == Fault::NoSpace { Self::NoSpace } else { Self::StoreFailed }
+    }
+}
