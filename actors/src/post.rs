@@ -7,7 +7,8 @@
 
 use std::{fmt, sync::Arc};
 
-use actix::{Actor, Addr, Handler, Message, dev::MessageResponse, dev::OneshotSender};
+use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope};
+use tokio::sync::oneshot;
 
 mod gauge;
 mod histogram;
@@ -15,18 +16,18 @@ mod histogram;
 pub use gauge::{Gauge, GaugeReport, KindMeter, KindReport, Stamp};
 pub use histogram::{Distribution, Histogram};
 
-/// Why a question got no answer, or which refusal it got.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AskError<E> {
+/// Why a question got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
     /// The mailbox is full; the message was not queued.
     #[error("the mailbox is full")]
     Overloaded,
-    /// The actor ended before it answered. The message may have been handled.
-    #[error("the actor ended before it answered")]
-    Closed,
-    /// The actor's own answer.
-    #[error(transparent)]
-    Refused(E),
+    /// The actor had come to its orderly end. It may have handled the message, if it ended in between.
+    #[error("the actor has retired")]
+    Retired,
+    /// The actor died while the message was waiting for it, or in its hands.
+    #[error("the actor has died")]
+    Died,
 }
 
 /// A message on its way, with the stamp that meters it.
@@ -37,38 +38,31 @@ pub struct Letter<M> {
     pub stamp: Stamp,
 }
 
-impl<M: Message> Message for Letter<M> {
-    type Result = M::Result;
+impl<M> Message for Letter<M> {
+    type Result = ();
 }
 
-/// A reply to a letter: whatever replies to the message itself.
-pub struct Reply<R>(pub R);
-
-impl<A, M, R> MessageResponse<A, Letter<M>> for Reply<R>
-where
-    A: Actor,
-    M: Message,
-    R: MessageResponse<A, M>,
-{
-    fn handle(self, context: &mut A::Context, sender: Option<OneshotSender<M::Result>>) {
-        self.0.handle(context, sender);
-    }
+/// What an actor does with a message. Not actix's `Handler`, so that no message can reach an actor but in a letter,
+/// bounded and metered. Messages that want an answer carry the sender for it: an actor may answer when it is time, and
+/// not only from here.
+pub trait Receive<M>: Actor {
+    /// Takes the message.
+    fn receive(&mut self, message: M, context: &mut Self::Context);
 }
 
-/// Lets an actor receive letters of every message that it handles.
+/// Lets an actor be sent letters of every message that it receives.
 #[macro_export]
 macro_rules! receives_letters {
     ($actor:ty) => {
         impl<M> ::actix::Handler<$crate::post::Letter<M>> for $actor
         where
-            M: ::actix::Message,
-            $actor: ::actix::Handler<M>,
+            $actor: $crate::post::Receive<M>,
         {
-            type Result = $crate::post::Reply<<$actor as ::actix::Handler<M>>::Result>;
+            type Result = ();
 
-            fn handle(&mut self, mut letter: $crate::post::Letter<M>, context: &mut Self::Context) -> Self::Result {
+            fn handle(&mut self, mut letter: $crate::post::Letter<M>, context: &mut Self::Context) {
                 letter.stamp.open();
-                $crate::post::Reply(<$actor as ::actix::Handler<M>>::handle(self, letter.body, context))
+                $crate::post::Receive::receive(self, letter.body, context);
             }
         }
     };
@@ -112,34 +106,28 @@ impl<A: Actor> Post<A> {
     /// awaited; lost only with the actor itself.
     pub fn tell<M>(&self, body: M)
     where
-        M: Message + Send + 'static,
-        M::Result: Send,
+        M: Send + 'static,
         A: Handler<Letter<M>>,
-        A::Context: actix::dev::ToEnvelope<A, Letter<M>>,
+        A::Context: ToEnvelope<A, Letter<M>>,
     {
         self.address.do_send(Letter { body, stamp: self.gauge.admit_unbounded() });
     }
 
-    /// Sends a message and awaits its answer. The mailbox stays addressed until then, so that an actor whose last
-    /// address went away meanwhile can't end with the message unread.
+    /// Sends the message that `make` builds around the sender for its answer, and awaits the answer. The mailbox stays
+    /// addressed until then, so that an actor whose last address went away meanwhile can't end with the message unread.
     ///
     /// # Errors
-    /// [`AskError::Overloaded`] when the mailbox is at its limit, [`AskError::Closed`] when the actor has ended.
-    pub async fn ask<M, T, E>(&self, body: M) -> Result<T, AskError<E>>
+    /// [`Unanswered::Overloaded`] when the mailbox is at its limit, otherwise how the actor ended.
+    pub async fn ask<M, R>(&self, make: impl FnOnce(oneshot::Sender<R>) -> M) -> Result<R, Unanswered>
     where
-        M: Message<Result = Result<T, E>> + Send + 'static,
-        T: Send + 'static,
-        E: Send + 'static,
+        M: Send + 'static,
         A: Handler<Letter<M>>,
-        A::Context: actix::dev::ToEnvelope<A, Letter<M>>,
+        A::Context: ToEnvelope<A, Letter<M>>,
     {
-        let Some(stamp) = self.gauge.admit() else { return Err(AskError::Overloaded) };
+        let Some(stamp) = self.gauge.admit() else { return Err(Unanswered::Overloaded) };
         let held = self.address.clone();
-        let answer = held.send(Letter { body, stamp }).await;
-        match answer {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(refusal)) => Err(AskError::Refused(refusal)),
-            Err(_) => Err(AskError::Closed),
-        }
+        let (asker, answer) = oneshot::channel();
+        held.do_send(Letter { body: make(asker), stamp });
+        answer.await.map_err(|_| if self.gauge.is_retired() { Unanswered::Retired } else { Unanswered::Died })
     }
 }

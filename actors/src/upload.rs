@@ -1,3 +1,238 @@
-//! The owner of one upload.
+//! The owner of one upload: an actor around the pure state machine.
+//!
+//! It owns everything that changes about the upload. The directory starts it, on the arbiter of the request that needed
+//! it; it retires when idle, when the upload is finished or gone, or when the store left it in doubt. Its mailbox is
+//! bounded by `pools.uploads.mailbox`: an open lease has at most its window of appends in it, every other request one
+//! message.
 
+mod handlers;
+pub(crate) mod messages;
+mod perform;
 pub(crate) mod state;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use actix::{Actor, ActorContext, AsyncContext, Context};
+use bytes::Bytes;
+use slog::{Logger, info, o};
+use tokio::sync::oneshot;
+
+use crate::{
+    Info, Kind, Own, Record, UploadId,
+    directory::Directory,
+    post::Gauge,
+    receives_letters,
+    storage::{Blob, Opened, Ticket},
+};
+use messages::{Asker, Departure, Snapshot};
+use state::{Event, Found, LeaseEnd, LeaseId, Piece, State};
+
+/// An idle owner closes its file after this long.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
+impl Piece for Bytes {
+    fn len(&self) -> u64 {
+        Self::len(self) as u64
+    }
+}
+
+/// Who holds the lease, as far as the log and the end of the lease need to know.
+struct Holder {
+    lease: LeaseId,
+    request_id: Arc<str>,
+    end: Option<oneshot::Sender<LeaseEnd>>,
+    departure: Option<Departure>,
+    ended: Option<LeaseEnd>,
+}
+
+/// The owner of one upload. See the module.
+pub(crate) struct Upload {
+    id: UploadId,
+    state: State<Asker, Bytes>,
+    blob: Box<dyn Blob>,
+    info: Info,
+    /// When the bytes last changed, as far as the store knew at the start, or this owner since.
+    changed: SystemTime,
+    record: Option<Arc<Record>>,
+    holder: Option<Holder>,
+    /// What is known of the partial uploads of a final one: their lengths once finished.
+    partials: BTreeMap<UploadId, Option<u64>>,
+    directory: Arc<Directory>,
+    gauge: Arc<Gauge>,
+    logger: Logger,
+    last_active: Instant,
+    timer_armed: bool,
+    retired: bool,
+    /// Nothing more can be had from this owner.
+    over: bool,
+    /// Held for its drop: while it lives the directory starts no successor.
+    _ticket: Ticket,
+}
+
+impl Upload {
+    /// An owner for an upload that was just created or found.
+    pub(crate) fn new(opened: Opened, directory: Arc<Directory>, gauge: Arc<Gauge>, ticket: Ticket) -> Self {
+        let Opened { blob, info, stored, changed, record } = opened;
+        let config = directory.config();
+        let found = Found { length: info.length, stored, is_final: info.is_final(), finished: record.is_some() };
+        let partials = match &info.kind {
+            Kind::Final { partials } => partials.iter().map(|partial| (partial.clone(), None)).collect(),
+            Kind::Single | Kind::Partial => BTreeMap::new(),
+        };
+        Self {
+            id: info.id.clone(),
+            state: State::new(found, config.policy, directory.first_lease()),
+            blob,
+            changed,
+            record: record.map(Arc::new),
+            holder: None,
+            partials,
+            logger: directory.logger().new(o!("upload_id" => info.id.to_string())),
+            info,
+            directory,
+            gauge,
+            last_active: Instant::now(),
+            timer_armed: false,
+            retired: false,
+            over: false,
+            _ticket: ticket,
+        }
+    }
+
+    /// Drives one event through the state machine and performs what it asks for.
+    fn on(&mut self, event: Event<Asker, Bytes>, context: &mut Context<Self>) {
+        let mut effects = Vec::new();
+        self.state.on(event, &mut effects);
+        for effect in effects {
+            self.perform(effect, context);
+        }
+        self.last_active = Instant::now();
+        if self.state.is_idle() && !self.timer_armed && !self.retired {
+            self.arm_timer(if self.over || self.state.is_finished() { Duration::ZERO } else { REST_AFTER }, context);
+        }
+    }
+
+    fn arm_timer(&mut self, after: Duration, context: &mut Context<Self>) {
+        self.timer_armed = true;
+        context.run_later(after, |upload, context| {
+            upload.timer_armed = false;
+            upload.on_timer(context);
+        });
+    }
+
+    /// An owner without work first closes its file, then goes. The one of a finished upload goes at once.
+    fn on_timer(&mut self, context: &mut Context<Self>) {
+        if !self.state.is_idle() || self.retired {
+            return;
+        }
+        let idle = self.last_active.elapsed();
+        let idle_max = self.directory.config().idle_owner;
+        if self.over || self.state.is_finished() || idle >= idle_max {
+            self.retire(context);
+        } else {
+            if idle >= REST_AFTER {
+                self.blob.rest();
+            }
+            let next = if idle < REST_AFTER { REST_AFTER } else { idle_max };
+            self.arm_timer(next.saturating_sub(idle), context);
+        }
+    }
+
+    /// Ends this owner, unless messages have just come in. Whoever sends one later waits for the successor.
+    fn retire(&mut self, context: &mut Context<Self>) {
+        if !self.directory.retire(&self.id, &self.gauge) {
+            self.arm_timer(REST_AFTER, context);
+            return;
+        }
+        self.retired = true;
+        context.stop();
+    }
+
+    fn own(&mut self) -> &mut Own {
+        self.info.own.get_or_insert_with(Own::default)
+    }
+
+    fn expires_at_secs(&self) -> Option<u64> {
+        self.directory.clock().after()?;
+        let may_expire = !self.state.is_finished() || self.info.kind == Kind::Partial;
+        self.info.own.as_ref().and_then(|own| own.expires_at_secs).filter(|_| may_expire && !self.info.is_final())
+    }
+
+    /// Puts the expiry off after a change; stored only when it moves by a tenth of the upload's life or more.
+    /// Returns whether there is something to store.
+    fn put_off_expiry(&mut self) -> bool {
+        self.changed = SystemTime::now();
+        let clock = self.directory.clock();
+        let (Some(after), Some(new)) = (clock.after(), clock.expiry_secs()) else { return false };
+        if self.info.is_final() || (self.state.is_finished() && self.info.kind != Kind::Partial) {
+            return false;
+        }
+        let least_secs = (after.as_secs() / 10).max(1);
+        let moved = self
+            .info
+            .own
+            .as_ref()
+            .and_then(|own| own.expires_at_secs)
+            .is_none_or(|old| new >= old.saturating_add(least_secs));
+        if moved {
+            self.own().expires_at_secs = Some(new);
+        }
+        moved
+    }
+
+    /// Whether its time has run out and no final upload waits for it.
+    fn is_due(&self) -> bool {
+        let awaited = self.info.own.as_ref().is_some_and(|own| !own.finals.is_empty()) && !self.state.is_finished();
+        let lasting = self.info.is_final() || (self.state.is_finished() && self.info.kind != Kind::Partial);
+        let expires_at_secs = self.info.own.as_ref().and_then(|own| own.expires_at_secs);
+        !awaited && !lasting && self.directory.clock().is_due(expires_at_secs, self.changed)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            info: Info { length: self.state.length(), ..self.info.clone() },
+            offset: (!self.state.is_waiting()).then(|| self.state.stored()),
+            finished: self.state.is_finished(),
+            expires_at_secs: self.expires_at_secs(),
+        }
+    }
+
+    /// The lease is over: one line in the log, when it did not end as its holder wanted.
+    fn log_end_of_lease(&mut self) {
+        let Some(holder) = self.holder.take() else { return };
+        let why = match (holder.ended, holder.departure) {
+            (Some(LeaseEnd::Interrupted), _) => "wanted by another request",
+            (Some(LeaseEnd::Terminated), _) => "upload terminated",
+            (Some(LeaseEnd::ShuttingDown), _) => "server shuts down",
+            (Some(LeaseEnd::NoSpace), _) => "store full",
+            (Some(LeaseEnd::StoreFailed), _) => "store failed",
+            (None, Some(departure)) => departure.as_str(),
+            (None, None) => return,
+        };
+        info!(self.logger, "upload interrupted"; "why" => why, "offset" => self.state.stored(), "request_id" => &*holder.request_id);
+    }
+}
+
+impl Actor for Upload {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if self.is_due() {
+            self.on(Event::Expire, context);
+        } else if self.directory.is_closing() {
+            self.on(Event::Close, context);
+        } else if self.state.is_waiting() {
+            self.look_for_partials(context);
+        }
+        // Nobody may ever write to an owner that was started for somebody who has gone.
+        if !self.timer_armed && !self.retired {
+            self.arm_timer(REST_AFTER, context);
+        }
+    }
+}
+
+receives_letters!(Upload);

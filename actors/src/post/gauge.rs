@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -91,6 +91,7 @@ pub struct Gauge {
     dropped: AtomicU64,
     refused: AtomicU64,
     dwell_max_nanos: AtomicU64,
+    retired: AtomicBool,
     /// When the waiting messages came in; 0 where none waits. A message takes the slot of its number modulo the length,
     /// so the slots suffice as long as the depth does not exceed them.
     waiting: Box<[AtomicU64]>,
@@ -144,6 +145,7 @@ impl Gauge {
             dropped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             dwell_max_nanos: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
             waiting: (0..limit.clamp(1, SLOTS_MAX)).map(|_| AtomicU64::new(0)).collect(),
         })
     }
@@ -186,6 +188,17 @@ impl Gauge {
         let since_nanos = now_nanos();
         self.waiting[slot].store(since_nanos, Ordering::Relaxed);
         Stamp { gauge: Arc::clone(self), slot, since_nanos, opened: false }
+    }
+
+    /// The actor comes to its orderly end: a message that it did not answer may be sent to its successor.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether the actor has come to its orderly end. A closed mailbox without it belongs to an actor that died.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// What has been counted so far.

@@ -1,0 +1,368 @@
+//! Who owns which upload: starts exactly one owner per upload however many requests come at once, and lets a successor
+//! start only when nothing of the former owner can touch the store any more.
+//!
+//! An entry goes Starting -> Running -> Retiring -> absent. It becomes absent when the last [`Ticket`] of the upload is
+//! dropped: the owner holds one, and so does each of its operations on the store. No guard of the map lives across an
+//! await.
+#![expect(clippy::disallowed_types, reason = "the one map that is shared")]
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor, Context};
+use dashmap::{DashMap, mapref::entry::Entry as Slot};
+use slog::{Logger, error};
+use tokio::sync::oneshot;
+
+use crate::{
+    Info, Record, UploadId,
+    clock::Clock,
+    post::{Gauge, KindMeter, Post},
+    storage::{ErrorKind, Opened, Storage, StorageError, Ticket},
+    upload::{Upload, messages::Close, state::Policy},
+};
+
+/// What owners need to know of the settings.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnerConfig {
+    pub(crate) policy: Policy,
+    pub(crate) mailbox: usize,
+    pub(crate) idle_owner: Duration,
+}
+
+/// What came of looking for an owner.
+type Started = Result<Post<Upload>, ErrorKind>;
+
+enum Entry {
+    /// Storage is being looked at; those who wait are told what came of it.
+    Starting {
+        epoch: u64,
+        waiting: Vec<oneshot::Sender<Started>>,
+    },
+    Running {
+        epoch: u64,
+        post: Post<Upload>,
+    },
+    /// The owner has ended; those who wait are told, by the drop of these senders, that all of it has.
+    Retiring {
+        epoch: u64,
+        waiting: Vec<oneshot::Sender<Started>>,
+    },
+}
+
+/// What one finds at an upload's place in the map.
+enum Seat {
+    Running(Post<Upload>),
+    /// Somebody else starts the owner, or a former one is not quite gone.
+    Wait(oneshot::Receiver<Started>),
+    /// The caller is to start it.
+    Start(u64, oneshot::Receiver<Started>),
+}
+
+/// The map from uploads to their owners, and what owners share without changing it.
+pub(crate) struct Directory {
+    entries: DashMap<UploadId, Entry>,
+    records: quick_cache::sync::Cache<UploadId, Arc<Record>>,
+    expired: quick_cache::sync::Cache<UploadId, ()>,
+    storage: Arc<dyn Storage>,
+    config: OwnerConfig,
+    clock: Clock,
+    meter: Arc<KindMeter>,
+    logger: Logger,
+    epochs: AtomicU64,
+    leases: AtomicU64,
+    died: AtomicU64,
+    closing: AtomicBool,
+}
+
+/// The inside of a ticket.
+struct Hold {
+    directory: Weak<Directory>,
+    id: UploadId,
+    epoch: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(directory) = self.directory.upgrade() {
+            directory.entries.remove_if(&self.id, |_, entry| entry.epoch() == self.epoch);
+        }
+    }
+}
+
+impl Entry {
+    fn epoch(&self) -> u64 {
+        match self {
+            Self::Starting { epoch, .. } | Self::Running { epoch, .. } | Self::Retiring { epoch, .. } => *epoch,
+        }
+    }
+}
+
+/// Leases of one owner have numbers from here on; no two owners' overlap.
+const LEASES_PER_OWNER: u64 = 1 << 32;
+
+impl Directory {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        config: OwnerConfig,
+        clock: Clock,
+        remembered: usize,
+        logger: Logger,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            entries: DashMap::new(),
+            records: quick_cache::sync::Cache::new(remembered),
+            expired: quick_cache::sync::Cache::new(remembered),
+            storage,
+            config,
+            clock,
+            meter: KindMeter::new("upload"),
+            logger,
+            epochs: AtomicU64::new(1),
+            leases: AtomicU64::new(0),
+            died: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    pub(crate) fn config(&self) -> &OwnerConfig {
+        &self.config
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn logger(&self) -> &Logger {
+        &self.logger
+    }
+
+    /// The meter over the mailboxes of all owners.
+    pub(crate) fn meter(&self) -> &Arc<KindMeter> {
+        &self.meter
+    }
+
+    /// How many owners have died of a panic.
+    pub(crate) fn died(&self) -> u64 {
+        self.died.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn first_lease(&self) -> u64 {
+        self.leases.fetch_add(1, Ordering::Relaxed) * LEASES_PER_OWNER
+    }
+
+    /// The owner of an upload, started if need be.
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    pub(crate) async fn find(self: &Arc<Self>, id: &UploadId) -> Started {
+        loop {
+            let waiting = match self.seat(id) {
+                Seat::Running(post) => return Ok(post),
+                Seat::Wait(waiting) => waiting,
+                Seat::Start(epoch, waiting) => {
+                    let ticket = self.ticket(id, epoch);
+                    let opening = self.storage.open(id, ticket.clone());
+                    self.start(id.clone(), epoch, ticket, opening);
+                    waiting
+                }
+            };
+            // A dropped sender tells that the former owner is gone, or that its start broke off: look again.
+            if let Ok(started) = waiting.await {
+                return started;
+            }
+        }
+    }
+
+    /// Creates an upload and starts its owner.
+    ///
+    /// # Errors
+    /// As [`Storage::create`]; an id that is in use is [`ErrorKind::Exists`].
+    pub(crate) async fn create(self: &Arc<Self>, info: Info) -> Started {
+        loop {
+            let waiting = match self.seat(&info.id) {
+                Seat::Running(_) => return Err(ErrorKind::Exists),
+                Seat::Wait(waiting) => {
+                    match waiting.await {
+                        Ok(Ok(_)) => return Err(ErrorKind::Exists),
+                        Ok(Err(_)) | Err(_) => continue,
+                    };
+                }
+                Seat::Start(epoch, waiting) => {
+                    let ticket = self.ticket(&info.id, epoch);
+                    let creating = self.storage.create(info.clone(), ticket.clone());
+                    self.start(info.id.clone(), epoch, ticket, creating);
+                    waiting
+                }
+            };
+            return waiting.await.unwrap_or(Err(ErrorKind::Failed));
+        }
+    }
+
+    fn ticket(self: &Arc<Self>, id: &UploadId, epoch: u64) -> Ticket {
+        Ticket::new(Arc::new(Hold { directory: Arc::downgrade(self), id: id.clone(), epoch }))
+    }
+
+    fn seat(&self, id: &UploadId) -> Seat {
+        let (sender, receiver) = oneshot::channel();
+        match self.entries.entry(id.clone()) {
+            Slot::Vacant(slot) => {
+                let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
+                slot.insert(Entry::Starting { epoch, waiting: vec![sender] });
+                Seat::Start(epoch, receiver)
+            }
+            Slot::Occupied(mut slot) => match slot.get_mut() {
+                Entry::Running { post, .. } if post.is_open() => Seat::Running(post.clone()),
+                Entry::Running { epoch, post } => {
+                    // Closed without having retired: it died. Its last operations may still be under way.
+                    if !post.gauge().is_retired() {
+                        self.died.fetch_add(1, Ordering::Relaxed);
+                        error!(self.logger, "owner died"; "upload_id" => %id);
+                    }
+                    let epoch = *epoch;
+                    slot.insert(Entry::Retiring { epoch, waiting: vec![sender] });
+                    Seat::Wait(receiver)
+                }
+                Entry::Starting { waiting, .. } | Entry::Retiring { waiting, .. } => {
+                    waiting.push(sender);
+                    Seat::Wait(receiver)
+                }
+            },
+        }
+    }
+
+    /// Starts an owner once the store has answered. A task of its own: the request that needs the owner may end at any
+    /// await, and others wait for the outcome too.
+    fn start(
+        self: &Arc<Self>,
+        id: UploadId,
+        epoch: u64,
+        ticket: Ticket,
+        opening: impl Future<Output = Result<Opened, StorageError>> + 'static,
+    ) {
+        let directory = Arc::clone(self);
+        actix_rt::spawn(async move {
+            let started = match opening.await {
+                Ok(opened) => {
+                    let gauge = Gauge::of(&directory.meter, directory.config.mailbox);
+                    let owner = Upload::new(opened, Arc::clone(&directory), Arc::clone(&gauge), ticket.clone());
+                    let post = Post::new(Upload::create(|_: &mut Context<Upload>| owner), gauge);
+                    Ok(post)
+                }
+                Err(error) => {
+                    if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) {
+                        error!(directory.logger, "owner could not be started"; "upload_id" => %id, "error" => %error);
+                    }
+                    Err(error.kind)
+                }
+            };
+            directory.settle(&id, epoch, &started);
+            // Only now: with the last ticket the entry goes.
+            drop(ticket);
+        });
+    }
+
+    fn settle(&self, id: &UploadId, epoch: u64, started: &Started) {
+        let Some(mut entry) = self.entries.get_mut(id).filter(|entry| entry.epoch() == epoch) else { return };
+        let next = match started {
+            Ok(post) => Entry::Running { epoch, post: post.clone() },
+            Err(_) => Entry::Retiring { epoch, waiting: Vec::new() },
+        };
+        let before = std::mem::replace(&mut *entry, next);
+        drop(entry);
+        if let Entry::Starting { waiting, .. } = before {
+            for waiter in waiting {
+                // One who has gone needs no answer.
+                let _ = waiter.send(started.clone());
+            }
+        }
+    }
+
+    /// Lets an owner end; false when messages have just come in for it.
+    pub(crate) fn retire(&self, id: &UploadId, gauge: &Arc<Gauge>) -> bool {
+        let Some(mut entry) = self.entries.get_mut(id) else {
+            gauge.retire();
+            return true;
+        };
+        let epoch = match &*entry {
+            Entry::Running { epoch, post } if Arc::ptr_eq(post.gauge(), gauge) => *epoch,
+            _ => {
+                gauge.retire();
+                return true;
+            }
+        };
+        if gauge.report().depth > 0 {
+            return false;
+        }
+        gauge.retire();
+        *entry = Entry::Retiring { epoch, waiting: Vec::new() };
+        true
+    }
+
+    /// The published form of a finished upload, when it is at hand.
+    pub(crate) fn record(&self, id: &UploadId) -> Option<Arc<Record>> {
+        self.records.get(id)
+    }
+
+    /// Publishes a finished upload. Only its owner does.
+    pub(crate) fn publish(&self, record: Arc<Record>) {
+        self.records.insert(record.info.id.clone(), record);
+    }
+
+    /// Withdraws what was published, before the upload is deleted.
+    pub(crate) fn withdraw(&self, id: &UploadId) {
+        self.records.remove(id);
+    }
+
+    /// Keeps in mind that an upload has expired, as long as there is room.
+    pub(crate) fn remember_expired(&self, id: &UploadId) {
+        self.expired.insert(id.clone(), ());
+    }
+
+    pub(crate) fn is_known_expired(&self, id: &UploadId) -> bool {
+        self.expired.get(id).is_some()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Ends all leases, now and from now on.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        for post in self.owners() {
+            post.tell(Close);
+        }
+    }
+
+    /// All owners that run.
+    pub(crate) fn owners(&self) -> Vec<Post<Upload>> {
+        self.entries
+            .iter()
+            .filter_map(|entry| match entry.value() {
+                Entry::Running { post, .. } => Some(post.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The mailbox gauges of all owners that run, with their uploads.
+    pub(crate) fn gauges(&self) -> Vec<(UploadId, Arc<Gauge>)> {
+        self.entries
+            .iter()
+            .filter_map(|entry| match entry.value() {
+                Entry::Running { post, .. } => Some((entry.key().clone(), Arc::clone(post.gauge()))),
+                _ => None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! The right to append to an upload, in the hands of one request.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{
+    AskFailure, Committed, Departure,
+    post::Post,
+    upload::{
+        Upload,
+        messages::{Append, Commit, Release, Reply},
+        state::{LeaseEnd, LeaseId, Refusal},
+    },
+};
+
+/// The right to append to an upload from `offset` on. At most one is open for an upload. Dropping it gives it back:
+/// what arrived is kept, unless the lease was tentative.
+pub struct Lease {
+    post: Post<Upload>,
+    lease: LeaseId,
+    offset: u64,
+    room: Option<u64>,
+    end: oneshot::Receiver<LeaseEnd>,
+    /// What the owner is told when the lease is dropped; `None` when it knows already.
+    departure: Option<Departure>,
+}
+
+/// Resolves when bytes that were handed over are stored.
+pub type Stored = std::pin::Pin<Box<dyn Future<Output = Result<(), AskFailure>>>>;
+
+impl Lease {
+    pub(crate) fn new(
+        post: Post<Upload>,
+        lease: LeaseId,
+        offset: u64,
+        room: Option<u64>,
+        end: oneshot::Receiver<LeaseEnd>,
+    ) -> Self {
+        Self { post, lease, offset, room, end, departure: Some(Departure::ConnectionLost) }
+    }
+
+    /// Where the first byte under this lease goes.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How many bytes may be appended; `None` when there is no limit.
+    #[must_use]
+    pub fn room(&self) -> Option<u64> {
+        self.room
+    }
+
+    /// Hands bytes over; more may be handed over before they are stored. The owner keeps their order.
+    pub fn append(&self, bytes: Bytes) -> Stored {
+        let (post, lease) = (self.post.clone(), self.lease);
+        Box::pin(async move {
+            let answer = post.ask(|asker| Append { lease, bytes, asker: asker.into() }).await;
+            match answer.map_err(AskFailure::from)?.map_err(AskFailure::Refused)? {
+                Reply::Appended => Ok(()),
+                _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
+            }
+        })
+    }
+
+    /// Resolves when the owner wants the lease back.
+    pub async fn ended(&mut self) -> LeaseEnd {
+        // The owner drops its side only when it dies.
+        (&mut self.end).await.unwrap_or(LeaseEnd::StoreFailed)
+    }
+
+    /// All bytes are handed over: waits until they are stored, and the upload finished if they complete it.
+    ///
+    /// # Errors
+    /// When the lease had been ended, the store failed, or the owner died.
+    pub async fn commit(mut self) -> Result<Committed, AskFailure> {
+        let lease = self.lease;
+        let answer = self.post.ask(|asker| Commit { lease, asker: asker.into() }).await;
+        if let Ok(answer) = answer {
+            // Answered: the owner has done with the lease.
+            self.departure = None;
+            return match answer.map_err(AskFailure::Refused)? {
+                Reply::Committed(committed) => Ok(committed),
+                _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
+            };
+        }
+        Err(answer.map(|_| ()).map_or_else(AskFailure::from, |()| AskFailure::Refused(Refusal::StoreFailed)))
+    }
+
+    /// Gives the lease back and says why. What arrived is kept, unless the lease was tentative.
+    pub fn release(mut self, why: Departure) {
+        self.departure = Some(why);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(why) = self.departure {
+            self.post.tell(Release { lease: self.lease, why });
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the owner does with each message: a line or two, then the state machine decides.
+
+use actix::Context;
+
+use super::{
+    Upload,
+    messages::{
+        Append, Begin, Close, Commit, Departure, Expire, Inspect, Join, PartialEnded, Peek, Release, Reply,
+        StoreExpiry, Terminate,
+    },
+    state::{Event, Refusal},
+};
+use crate::{Kind, post::Receive};
+
+impl Receive<Begin> for Upload {
+    fn receive(&mut self, message: Begin, context: &mut Context<Self>) {
+        trip("begin");
+        self.expire_if_due(context);
+        self.on(Event::Begin(message.asker, message.begin), context);
+    }
+}
+
+impl Receive<Append> for Upload {
+    fn receive(&mut self, message: Append, context: &mut Context<Self>) {
+        trip("append");
+        self.on(Event::Append(message.asker, message.lease, message.bytes), context);
+    }
+}
+
+impl Receive<Commit> for Upload {
+    fn receive(&mut self, message: Commit, context: &mut Context<Self>) {
+        self.on(Event::Commit(message.asker, message.lease), context);
+    }
+}
+
+impl Receive<Release> for Upload {
+    fn receive(&mut self, message: Release, context: &mut Context<Self>) {
+        if let Some(holder) = self.holder.as_mut().filter(|holder| holder.lease == message.lease) {
+            holder.departure = Some(message.why).filter(|why| *why != Departure::Yielded);
+        }
+        self.on(Event::Release(message.lease), context);
+        if self.put_off_expiry() {
+            self.on(Event::Annotate(None), context);
+        }
+    }
+}
+
+impl Receive<Inspect> for Upload {
+    fn receive(&mut self, message: Inspect, context: &mut Context<Self>) {
+        trip("inspect");
+        self.expire_if_due(context);
+        self.on(Event::Inspect(message.asker), context);
+    }
+}
+
+impl Receive<Peek> for Upload {
+    fn receive(&mut self, message: Peek, context: &mut Context<Self>) {
+        trip("read");
+        self.expire_if_due(context);
+        self.on(Event::Peek(message.asker), context);
+    }
+}
+
+impl Receive<Terminate> for Upload {
+    fn receive(&mut self, message: Terminate, context: &mut Context<Self>) {
+        trip("terminate");
+        self.on(Event::Terminate(message.asker), context);
+    }
+}
+
+impl Receive<Expire> for Upload {
+    fn receive(&mut self, _: Expire, context: &mut Context<Self>) {
+        self.expire_if_due(context);
+    }
+}
+
+impl Receive<Join> for Upload {
+    fn receive(&mut self, message: Join, context: &mut Context<Self>) {
+        if let Some(record) = &self.record {
+            // An asker that has gone needs no answer.
+            message.asker.answer(Ok(Reply::Joined(Some(record.length))));
+        } else if self.info.kind == Kind::Partial {
+            let finals = &mut self.own().finals;
+            if !finals.contains(&message.final_id) {
+                finals.push(message.final_id);
+            }
+            self.on(Event::Annotate(Some(message.asker)), context);
+        } else {
+            message.asker.answer(Err(Refusal::NotFinished));
+        }
+    }
+}
+
+impl Receive<PartialEnded> for Upload {
+    fn receive(&mut self, message: PartialEnded, context: &mut Context<Self>) {
+        self.on_partial_ended(message.partial, message.length, context);
+    }
+}
+
+impl Receive<Close> for Upload {
+    fn receive(&mut self, _: Close, context: &mut Context<Self>) {
+        self.on(Event::Close, context);
+    }
+}
+
+impl Receive<StoreExpiry> for Upload {
+    fn receive(&mut self, _: StoreExpiry, context: &mut Context<Self>) {
+        self.on(Event::Annotate(None), context);
+    }
+}
+
+impl Upload {
+    /// Nobody gets anything from an upload whose time has run out, whether the reaper came by or not.
+    fn expire_if_due(&mut self, context: &mut Context<Self>) {
+        if !self.state.has_lease() && self.is_due() {
+            self.on(Event::Expire, context);
+        }
+    }
+}
+
+/// Panics when a test asks for it.
+#[cfg(feature = "faults")]
+fn trip(kind: &str) {
+    assert!(!crate::storage::faulty::trip(kind), "injected panic: {kind}");
+}
+
+#[cfg(not(feature = "faults"))]
+fn trip(_: &str) {}

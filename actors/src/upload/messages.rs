@@ -1,0 +1,183 @@
+//! What can be said to the owner of an upload.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::state::{LeaseEnd, LeaseId, Refusal};
+use crate::{Info, Record, UploadId};
+
+/// What an asker gets.
+pub(crate) type Answered = Result<Reply, Refusal>;
+
+/// One who waits for an answer.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    answer: oneshot::Sender<Answered>,
+    /// The request that asks for a lease, for the log.
+    pub(crate) request_id: Option<Arc<str>>,
+}
+
+impl From<oneshot::Sender<Answered>> for Asker {
+    fn from(answer: oneshot::Sender<Answered>) -> Self {
+        Self { answer, request_id: None }
+    }
+}
+
+impl Asker {
+    /// One who asks on behalf of a request.
+    pub(crate) fn of_request(answer: oneshot::Sender<Answered>, request_id: Arc<str>) -> Self {
+        Self { answer, request_id: Some(request_id) }
+    }
+
+    /// Answers; false when the asker has gone.
+    pub(crate) fn answer(self, answer: Answered) -> bool {
+        self.answer.send(answer).is_ok()
+    }
+}
+
+/// What an owner answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A lease from `offset` on for at most `room` bytes; `end` tells when the owner wants it back.
+    Granted {
+        lease: LeaseId,
+        offset: u64,
+        room: Option<u64>,
+        end: oneshot::Receiver<LeaseEnd>,
+        expires_at_secs: Option<u64>,
+    },
+    /// The upload is finished: nothing is left to append.
+    Complete { offset: u64 },
+    /// The bytes are stored.
+    Appended,
+    /// All bytes of the lease are stored.
+    Committed(Committed),
+    /// Where the upload stands.
+    Inspected(Box<Snapshot>),
+    /// The published form, when the upload is finished.
+    Peeked(Option<Arc<Record>>),
+    /// The final upload is noted. The partial one's length, when it is finished.
+    Joined(Option<u64>),
+    /// It is deleted.
+    Terminated,
+}
+
+/// What became of a lease that was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The offset of the upload.
+    pub offset: u64,
+    /// Whether this finished it.
+    pub finished: bool,
+    /// When the upload expires, in seconds since the Unix epoch.
+    pub expires_at_secs: Option<u64>,
+}
+
+/// An upload at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What is known beside the bytes.
+    pub info: Info,
+    /// How many bytes count; `None` for a final upload that is not concatenated yet.
+    pub offset: Option<u64>,
+    /// Whether it is finished.
+    pub finished: bool,
+    /// When it expires, in seconds since the Unix epoch.
+    pub expires_at_secs: Option<u64>,
+}
+
+/// Why the holder of a lease gives it back without having committed it. For the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// The request was dropped: the connection was reset.
+    ConnectionLost,
+    /// The body ended too early.
+    UnexpectedEof,
+    /// No byte came for too long.
+    ReadTimeout,
+    /// The body was broken in form.
+    Malformed,
+    /// The digest of the bytes is not the one that was given.
+    ChecksumMismatch,
+    /// The body was longer than the upload has room for.
+    TooLong,
+    /// The owner wanted the lease back.
+    Yielded,
+}
+
+impl Departure {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectionLost => "connection lost",
+            Self::UnexpectedEof => "unexpected end of body",
+            Self::ReadTimeout => "read timeout",
+            Self::Malformed => "malformed body",
+            Self::ChecksumMismatch => "checksum mismatch",
+            Self::TooLong => "body too long",
+            Self::Yielded => "wanted by another request",
+        }
+    }
+}
+
+/// Asks for a lease. Sent by a request that wants to append; answered with [`Reply::Granted`] or [`Reply::Complete`].
+pub(crate) struct Begin {
+    pub(crate) begin: super::state::Begin,
+    pub(crate) asker: Asker,
+}
+
+/// Hands bytes over. Sent by the holder of the lease; answered with [`Reply::Appended`] when they are stored.
+pub(crate) struct Append {
+    pub(crate) lease: LeaseId,
+    pub(crate) bytes: Bytes,
+    pub(crate) asker: Asker,
+}
+
+/// Says that all bytes of the lease have been handed over. Answered with [`Reply::Committed`] when all are stored.
+pub(crate) struct Commit {
+    pub(crate) lease: LeaseId,
+    pub(crate) asker: Asker,
+}
+
+/// Gives a lease back. Sent from a drop guard, so it is never answered.
+pub(crate) struct Release {
+    pub(crate) lease: LeaseId,
+    pub(crate) why: Departure,
+}
+
+/// Asks for an offset that the next append may use. Ends an open lease; answered with [`Reply::Inspected`].
+pub(crate) struct Inspect {
+    pub(crate) asker: Asker,
+}
+
+/// Asks for the published form of a finished upload. Disturbs nobody; answered with [`Reply::Peeked`].
+pub(crate) struct Peek {
+    pub(crate) asker: Asker,
+}
+
+/// Asks to delete the upload; answered with [`Reply::Terminated`].
+pub(crate) struct Terminate {
+    pub(crate) asker: Asker,
+}
+
+/// Asks to delete the upload if its time has run out and nobody needs it. Sent by the reaper, never answered.
+pub(crate) struct Expire;
+
+/// Asks a partial upload to note a final one that it is part of; answered with [`Reply::Joined`] when that is stored.
+pub(crate) struct Join {
+    pub(crate) final_id: UploadId,
+    pub(crate) asker: Asker,
+}
+
+/// Tells a final upload that a partial one has finished with this length, or is gone.
+pub(crate) struct PartialEnded {
+    pub(crate) partial: UploadId,
+    pub(crate) length: Option<u64>,
+}
+
+/// The server ends: no lease any more.
+pub(crate) struct Close;
+
+/// Asks the owner to store its upload's new expiry date. Sent by the owner to itself.
+pub(crate) struct StoreExpiry;

@@ -1,0 +1,288 @@
+//! Performs what the state machine asks for: operations on the store, answers, the end of a lease, the log.
+
+use std::{future::Future, sync::Arc};
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use slog::{error, info, warn};
+use tokio::sync::oneshot;
+
+use super::{
+    Holder, Upload,
+    messages::{Asker, Committed, Departure, PartialEnded, Release, Reply, StoreExpiry},
+    state::{Answer, Effect, Event, Fault, LeaseId},
+};
+use crate::{
+    Kind, Record, UploadId,
+    post::{Post, Receive},
+    storage::{ErrorKind, Op, StorageError, Written},
+};
+
+impl From<ErrorKind> for Fault {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::NoSpace => Self::NoSpace,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Exists | ErrorKind::Corrupt | ErrorKind::Failed => Self::Failed,
+        }
+    }
+}
+
+impl Upload {
+    pub(super) fn perform(&mut self, effect: Effect<Asker, Bytes>, context: &mut Context<Self>) {
+        match effect {
+            Effect::Stage { base } => {
+                let op = self.blob.stage(base);
+                self.run(op, context);
+            }
+            Effect::Write { at, pieces } => {
+                let op = self.blob.write(at, pieces);
+                self.when_done(op, context, Self::on_written);
+            }
+            Effect::Keep => {
+                let op = self.blob.keep();
+                self.run(op, context);
+            }
+            Effect::Discard { base } => {
+                let op = self.blob.discard(base);
+                self.run(op, context);
+            }
+            Effect::Sync => {
+                let op = self.blob.sync();
+                self.run(op, context);
+            }
+            Effect::Cut { to } => {
+                let op = self.blob.cut(to);
+                self.run(op, context);
+            }
+            Effect::Declare { length } => {
+                let mut info = self.info.clone();
+                info.length = Some(length);
+                let op = self.blob.save(info);
+                self.run(op, context);
+            }
+            Effect::Save => {
+                self.info.length = self.state.length();
+                let op = self.blob.save(self.info.clone());
+                self.run(op, context);
+            }
+            Effect::Finish { length } => self.finish(length, context),
+            Effect::Join => self.join(context),
+            Effect::Delete { expired } => self.delete(expired, context),
+            Effect::EndLease { lease, why } => {
+                if let Some(holder) = self.holder.as_mut().filter(|holder| holder.lease == lease) {
+                    holder.ended = Some(why);
+                    if let Some(end) = holder.end.take() {
+                        // The holder may have gone; its release is on its way then.
+                        let _ = end.send(why);
+                    }
+                }
+            }
+            Effect::Answer(asker, answer) => self.answer(asker, answer, context),
+            Effect::Retire => {
+                self.over = true;
+                self.retire(context);
+            }
+        }
+    }
+
+    /// Runs an operation to its end, and takes the result as an event of this actor.
+    fn when_done<T: 'static>(
+        &self,
+        op: impl Future<Output = T> + 'static,
+        context: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
+    ) {
+        context.spawn(op.into_actor(self).map(move |result, upload, context| then(upload, result, context)));
+    }
+
+    fn run(&self, op: Op<()>, context: &mut Context<Self>) {
+        self.when_done(op, context, |upload, result, context| {
+            let result = result.map_err(|error| upload.blame(&error));
+            upload.on(Event::Done(result), context);
+        });
+    }
+
+    /// The cause of a failure goes into the log; the askers are told its kind.
+    fn blame(&self, error: &StorageError) -> Fault {
+        if error.kind == ErrorKind::NoSpace {
+            warn!(self.logger, "store is full"; "error" => %error);
+        } else {
+            error!(self.logger, "store failed"; "error" => %error);
+        }
+        error.kind.into()
+    }
+
+    fn on_written(&mut self, result: Result<Written, StorageError>, context: &mut Context<Self>) {
+        let (len, failure) = match result {
+            Ok(Written { len, failure }) => (len, failure),
+            Err(error) => (0, Some(error)),
+        };
+        let fault = failure.map(|error| self.blame(&error));
+        self.on(Event::Wrote(len, fault), context);
+    }
+
+    fn finish(&mut self, length: u64, context: &mut Context<Self>) {
+        let mut info = self.info.clone();
+        info.length = Some(length);
+        let own = info.own.get_or_insert_default();
+        own.finished = true;
+        // Told once this is stored; what is told twice does no harm, what is forgotten would.
+        let op = self.blob.finish(info);
+        self.when_done(op, context, |upload, result, context| {
+            let result = match result {
+                Ok(record) => {
+                    upload.publish(record, context);
+                    Ok(())
+                }
+                Err(error) => Err(upload.blame(&error)),
+            };
+            upload.on(Event::Done(result), context);
+        });
+    }
+
+    fn publish(&mut self, record: Record, context: &mut Context<Self>) {
+        info!(self.logger, "upload completed"; "length" => record.length);
+        self.info = record.info.clone();
+        let record = Arc::new(record);
+        self.record = Some(Arc::clone(&record));
+        let length = record.length;
+        self.directory.publish(record);
+        self.tell_finals(Some(length), context);
+    }
+
+    /// Tells the final uploads that wait for this partial one how it ended.
+    fn tell_finals(&mut self, length: Option<u64>, _context: &mut Context<Self>) {
+        let finals = self.info.own.as_ref().map(|own| own.finals.clone()).unwrap_or_default();
+        for final_id in finals {
+            let (directory, partial) = (Arc::clone(&self.directory), self.id.clone());
+            // A task of its own: this owner may retire before the final's one has been found.
+            actix_rt::spawn(async move {
+                if let Ok(post) = directory.find(&final_id).await {
+                    post.tell(PartialEnded { partial, length });
+                }
+            });
+        }
+    }
+
+    fn join(&mut self, context: &mut Context<Self>) {
+        let Kind::Final { partials } = self.info.kind.clone() else { return };
+        let op = self.blob.concatenate(partials);
+        self.when_done(op, context, |upload, result, context| {
+            let result = result.map_err(|error| upload.blame(&error));
+            upload.on(Event::Joined(result), context);
+        });
+    }
+
+    fn delete(&mut self, expired: bool, context: &mut Context<Self>) {
+        self.directory.withdraw(&self.id);
+        let op = self.blob.delete();
+        self.when_done(op, context, move |upload, result, context| {
+            let result = match result {
+                Ok(()) => {
+                    let event = if expired { "upload expired" } else { "upload terminated" };
+                    info!(upload.logger, "{}", event; "offset" => upload.state.stored());
+                    if expired {
+                        upload.directory.remember_expired(&upload.id);
+                    }
+                    upload.tell_finals(None, context);
+                    Ok(())
+                }
+                Err(error) => Err(upload.blame(&error)),
+            };
+            upload.on(Event::Done(result), context);
+        });
+    }
+
+    fn answer(&mut self, asker: Asker, answer: Answer, context: &mut Context<Self>) {
+        let reply = match answer {
+            Answer::Granted { lease, offset, room } => return self.grant(asker, lease, offset, room, context),
+            Answer::Complete { offset } => Ok(Reply::Complete { offset }),
+            Answer::Appended { .. } => Ok(Reply::Appended),
+            Answer::Committed { offset, finished } => {
+                self.holder = None;
+                if self.put_off_expiry() {
+                    self.tell_self(StoreExpiry, context);
+                }
+                Ok(Reply::Committed(Committed { offset, finished, expires_at_secs: self.expires_at_secs() }))
+            }
+            Answer::Inspected { .. } => Ok(Reply::Inspected(Box::new(self.snapshot()))),
+            Answer::Peeked { finished } => Ok(Reply::Peeked(self.record.clone().filter(|_| finished))),
+            Answer::Terminated => Ok(Reply::Terminated),
+            Answer::Annotated => Ok(Reply::Joined(self.record.as_ref().map(|record| record.length))),
+            Answer::Refused(refusal) => Err(refusal),
+        };
+        // An asker that has gone needs no answer.
+        asker.answer(reply);
+    }
+
+    /// Sends itself a message, for what can't be done while the effects of an event are being performed.
+    fn tell_self<M>(&self, message: M, context: &Context<Self>)
+    where
+        M: Send + 'static,
+        Self: Receive<M>,
+    {
+        Post::new(context.address(), Arc::clone(&self.gauge)).tell(message);
+    }
+
+    fn grant(&mut self, asker: Asker, lease: LeaseId, offset: u64, room: Option<u64>, context: &mut Context<Self>) {
+        self.log_end_of_lease();
+        let request_id = asker.request_id.clone().unwrap_or_default();
+        if offset > 0 {
+            info!(self.logger, "upload resumed"; "offset" => offset, "request_id" => &*request_id);
+        }
+        let (end, ended) = oneshot::channel();
+        self.holder = Some(Holder { lease, request_id, end: Some(end), departure: None, ended: None });
+        let reply = Reply::Granted { lease, offset, room, end: ended, expires_at_secs: self.expires_at_secs() };
+        if !asker.answer(Ok(reply)) {
+            // Whoever asked has gone meanwhile, and can't give back what it never got. As an event of its own, because
+            // the effects of the present one are still being performed.
+            self.tell_self(Release { lease, why: Departure::ConnectionLost }, context);
+        }
+    }
+
+    /// Looks up what has become of the partial uploads. Whatever ends later is told by their owners, who know of this
+    /// final upload before it exists.
+    pub(super) fn look_for_partials(&mut self, context: &mut Context<Self>) {
+        let lookups: Vec<_> = self
+            .partials
+            .keys()
+            .map(|partial| {
+                let (partial, lookup): (UploadId, _) =
+                    (partial.clone(), self.directory.storage().finished_length(partial));
+                async move { (partial, lookup.await) }
+            })
+            .collect();
+        self.when_done(join_all(lookups), context, |upload, found, context| {
+            for (partial, length) in found {
+                match length {
+                    Ok(Some(length)) => upload.on_partial_ended(partial, Some(length), context),
+                    Ok(None) => {}
+                    Err(error) if error.kind == ErrorKind::NotFound => upload.on_partial_ended(partial, None, context),
+                    Err(error) => {
+                        upload.blame(&error);
+                    }
+                }
+            }
+        });
+    }
+
+    pub(super) fn on_partial_ended(&mut self, partial: UploadId, length: Option<u64>, context: &mut Context<Self>) {
+        if !self.state.is_waiting() || !self.partials.contains_key(&partial) {
+            return;
+        }
+        if length.is_none() {
+            warn!(self.logger, "a partial upload is gone"; "partial" => %partial);
+            self.on(Event::PartialLost, context);
+            return;
+        }
+        self.partials.insert(partial, length);
+        let Kind::Final { partials } = &self.info.kind else { return };
+        let lengths: Option<Vec<u64>> =
+            partials.iter().map(|partial| self.partials.get(partial).copied().flatten()).collect();
+        if let Some(lengths) = lengths {
+            self.on(Event::PartialsReady(lengths.into_iter().fold(0, u64::saturating_add)), context);
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The facade: all that the web side can ask of uploads.
+
+use std::{sync::Arc, time::Duration};
+
+use slog::{Logger, info, o};
+
+use crate::{
+    Info, Kind, Own, Record, UploadId,
+    clock::{Clock, unix_secs},
+    directory::{Directory, OwnerConfig},
+    lease::Lease,
+    post::{GaugeReport, KindReport, Post, Receive, Unanswered},
+    reaper::Reaper,
+    storage::{Durability, ErrorKind, Reader, Storage},
+    upload::{
+        Upload,
+        messages::{Answered, Asker, Begin, Inspect, Join, Peek, Reply, Snapshot, Terminate},
+        state::{self, Policy, Refusal},
+    },
+};
+
+/// What the owners of uploads need to know of the settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The largest upload, in bytes; `None` for no limit.
+    pub max_size: Option<u64>,
+    /// When an acknowledged byte must be on stable storage.
+    pub durability: Durability,
+    /// How many messages may wait in the mailbox of one owner.
+    pub mailbox: usize,
+    /// An owner without work ends after this long.
+    pub idle_owner: Duration,
+    /// How long a request waits for an owner or the store.
+    pub patience: Duration,
+    /// How long an upload lives after its last change; `None` for ever.
+    pub expire_after: Option<Duration>,
+    /// How long the reaper rests between two rounds; `None` switches it off.
+    pub expire_interval: Option<Duration>,
+    /// Whether a final upload may be made of unfinished partial ones.
+    pub concatenation_unfinished: bool,
+    /// How many finished (and how many expired) uploads are kept in mind.
+    pub remembered: usize,
+}
+
+/// Why a request got nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AskFailure {
+    /// The owner's mailbox is full.
+    #[error("the mailbox is full")]
+    Overloaded,
+    /// The owner did not answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The owner died, or could not be started.
+    #[error("the owner died")]
+    Died,
+    /// The owner's own answer.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+}
+
+impl From<Unanswered> for AskFailure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Overloaded => Self::Overloaded,
+            // An owner that retired has been asked twice then, or the message must not go to another.
+            Unanswered::Retired | Unanswered::Died => Self::Died,
+        }
+    }
+}
+
+impl From<ErrorKind> for AskFailure {
+    fn from(kind: ErrorKind) -> Self {
+        Self::Refused(match kind {
+            ErrorKind::NotFound => Refusal::NotFound,
+            ErrorKind::Exists => Refusal::Exists,
+            ErrorKind::NoSpace => Refusal::NoSpace,
+            ErrorKind::Corrupt | ErrorKind::Failed => Refusal::StoreFailed,
+        })
+    }
+}
+
+/// An upload to be created.
+#[derive(Debug, Clone)]
+pub struct NewUpload {
+    /// Its name.
+    pub id: UploadId,
+    /// Its length; `None` to be declared later.
+    pub length: Option<u64>,
+    /// Its metadata, decoded.
+    pub metadata: std::collections::BTreeMap<String, String>,
+    /// `Upload-Metadata` as it was sent.
+    pub raw_metadata: Option<String>,
+    /// Its role in a concatenation.
+    pub kind: Kind,
+    /// `Upload-Concat` as it was sent, for a final upload.
+    pub raw_concat: Option<String>,
+}
+
+/// Asks to append to an upload.
+#[derive(Debug, Clone)]
+pub struct Appending {
+    /// Where the client means to go on.
+    pub offset: u64,
+    /// The upload's length, when it is declared only now.
+    pub declared_length: Option<u64>,
+    /// How many bytes will come, when that is known.
+    pub announced: Option<u64>,
+    /// The bytes count only when the lease is committed.
+    pub tentative: bool,
+    /// The request's id, for the log.
+    pub request_id: Arc<str>,
+}
+
+/// What came of asking to append.
+pub enum Begun {
+    /// Go on.
+    Lease {
+        /// The right to append.
+        lease: Lease,
+        /// When the upload expires, in seconds since the Unix epoch.
+        expires_at_secs: Option<u64>,
+    },
+    /// The upload is finished; there is nothing to append.
+    Complete {
+        /// Its length.
+        offset: u64,
+    },
+}
+
+/// The mailboxes at one moment.
+#[derive(Debug, Clone)]
+pub struct Mailboxes {
+    /// Sums over all mailboxes of a kind.
+    pub kinds: Vec<KindReport>,
+    /// One for each owner that runs.
+    pub uploads: Vec<(UploadId, GaugeReport)>,
+    /// How many owners have died of a panic.
+    pub died: u64,
+}
+
+/// All uploads. Cheap to clone; used from the arbiters that serve requests, whose threads also run the owners that
+/// these requests start.
+#[derive(Clone)]
+pub struct Uploads {
+    directory: Arc<Directory>,
+    config: Arc<Config>,
+    logger: Logger,
+}
+
+impl Uploads {
+    /// Uploads in the given store. To be called on the arbiter that shall run the reaper and the final uploads that wait
+    /// for partial ones from before the start.
+    pub async fn start(storage: Arc<dyn Storage>, config: Config, logger: Logger) -> Self {
+        let policy = Policy {
+            sync_finish: config.durability != Durability::None,
+            sync_always: config.durability == Durability::Always,
+            max_size: config.max_size,
+        };
+        let owners = OwnerConfig { policy, mailbox: config.mailbox, idle_owner: config.idle_owner };
+        let clock = Clock::new(config.expire_after);
+        let directory = Directory::new(storage, owners, clock, config.remembered, logger.clone());
+        let uploads = Self { directory, config: Arc::new(config), logger };
+        if uploads.config.expire_after.is_some() {
+            uploads.remember_times().await;
+            if let Some(interval) = uploads.config.expire_interval {
+                Reaper::run(Arc::clone(&uploads.directory), interval);
+            }
+        }
+        uploads.wake_finals();
+        uploads
+    }
+
+    /// What the store remembers of earlier runs guards against a clock that was set wrong meanwhile.
+    async fn remember_times(&self) {
+        let (storage, clock) = (self.directory.storage(), self.directory.clock());
+        let now = clock.now_secs();
+        let number = |text: Option<String>| text.and_then(|text| text.trim().parse::<u64>().ok());
+        let first_seen = match number(storage.note("first_seen", None).await.unwrap_or_default()) {
+            Some(first_seen) => first_seen,
+            None => {
+                if let Err(error) = storage.note("first_seen", Some(now.to_string())).await {
+                    slog::error!(self.logger, "store failed"; "error" => %error);
+                }
+                now
+            }
+        };
+        let last_seen = number(storage.note("last_seen", Some(now.to_string())).await.unwrap_or_default());
+        clock.remember(first_seen, last_seen);
+    }
+
+    /// Final uploads that were not concatenated when the server ended go on by themselves.
+    fn wake_finals(&self) {
+        let directory = Arc::clone(&self.directory);
+        actix_rt::spawn(async move {
+            match directory.storage().waiting_finals().await {
+                Ok(finals) => {
+                    for id in finals {
+                        // One that is gone, or can't be read, is no reason to leave the others.
+                        let _ = directory.find(&id).await;
+                    }
+                }
+                Err(error) => slog::error!(directory.logger(), "store failed"; "error" => %error),
+            }
+        });
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = Result<T, AskFailure>>) -> Result<T, AskFailure> {
+        tokio::time::timeout(self.config.patience, work).await.unwrap_or(Err(AskFailure::TimedOut))
+    }
+
+    async fn find(&self, id: &UploadId) -> Result<Post<Upload>, AskFailure> {
+        self.directory.find(id).await.map_err(|kind| {
+            if kind == ErrorKind::NotFound && self.directory.is_known_expired(id) {
+                AskFailure::Refused(Refusal::Expired)
+            } else {
+                kind.into()
+            }
+        })
+    }
+
+    /// Asks the owner; once more when it had just retired. Only for messages that may be handled twice.
+    async fn ask<M>(
+        &self,
+        id: &UploadId,
+        make: impl Fn(tokio::sync::oneshot::Sender<Answered>) -> M,
+    ) -> Result<Reply, AskFailure>
+    where
+        M: Send + 'static,
+        Upload: Receive<M>,
+    {
+        self.within(async {
+            let mut answered = self.find(id).await?.ask(&make).await;
+            if answered.as_ref().is_err_and(|failure| *failure == Unanswered::Retired) {
+                answered = self.find(id).await?.ask(&make).await;
+            }
+            answered.map_err(AskFailure::from)?.map_err(AskFailure::Refused)
+        })
+        .await
+    }
+
+    /// Creates an upload; a final one is answered when it is complete, or waits for partial ones that are not.
+    ///
+    /// # Errors
+    /// [`Refusal::Exists`]; for a final upload [`Refusal::NotFound`], [`Refusal::NotFinished`] and
+    /// [`Refusal::MaxSizeExceeded`] by its partial ones; or what the store says.
+    pub async fn create(&self, new: NewUpload) -> Result<Snapshot, AskFailure> {
+        if let Kind::Final { partials } = &new.kind {
+            self.join_partials(&new.id, partials).await?;
+        }
+        let expires_at_secs =
+            if matches!(new.kind, Kind::Final { .. }) { None } else { self.directory.clock().expiry_secs() };
+        let info = Info {
+            id: new.id,
+            length: new.length,
+            metadata: new.metadata,
+            kind: new.kind,
+            place: None,
+            own: Some(Own {
+                raw_metadata: new.raw_metadata,
+                raw_concat: new.raw_concat,
+                finished: false,
+                expires_at_secs,
+                finals: Vec::new(),
+            }),
+        };
+        let (id, is_final, is_empty) = (info.id.clone(), info.is_final(), info.length == Some(0));
+        let created = Snapshot { info: info.clone(), offset: Some(0), finished: false, expires_at_secs };
+        self.within(async { self.directory.create(info).await.map_err(AskFailure::from) }).await?;
+        info!(self.logger, "upload created"; o!("upload_id" => id.to_string()), "length" => created.info.length);
+        if !is_final && !is_empty {
+            return Ok(created);
+        }
+        // An empty upload finishes by itself; a final one, when it can. A peek is answered after that.
+        match self.ask(&id, |asker| Peek { asker: asker.into() }).await {
+            Ok(Reply::Peeked(Some(record))) => Ok(of_record(&record)),
+            Ok(_) => Ok(Snapshot { offset: if is_final { None } else { Some(0) }, ..created }),
+            // A long concatenation goes on by itself.
+            Err(AskFailure::TimedOut) if is_final => Ok(Snapshot { offset: None, ..created }),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Notes a final upload with each partial one that is not finished, before it exists: none can end unheard.
+    async fn join_partials(&self, final_id: &UploadId, partials: &[UploadId]) -> Result<(), AskFailure> {
+        let mut known_length = Some(0_u64);
+        for partial in partials {
+            let length = match self.directory.record(partial) {
+                Some(record) => Some(record.length),
+                None if self.config.concatenation_unfinished => {
+                    match self.ask(partial, |asker| Join { final_id: final_id.clone(), asker: asker.into() }).await? {
+                        Reply::Joined(length) => length,
+                        _ => None,
+                    }
+                }
+                None => Some(self.record(partial).await?.ok_or(AskFailure::Refused(Refusal::NotFinished))?.length),
+            };
+            known_length = known_length.zip(length).map(|(sum, length)| sum.saturating_add(length));
+        }
+        if known_length.zip(self.config.max_size).is_some_and(|(length, max)| length > max) {
+            return Err(AskFailure::Refused(Refusal::MaxSizeExceeded));
+        }
+        Ok(())
+    }
+
+    /// Asks for the right to append. An open lease of another request ends, if this one can be right.
+    ///
+    /// # Errors
+    /// [`Refusal::MismatchedOffset`] and the other refusals of an append; or what the store says.
+    pub async fn begin(&self, id: &UploadId, appending: Appending) -> Result<Begun, AskFailure> {
+        if let Some(record) = self.directory.record(id) {
+            return complete(&record, &appending);
+        }
+        let Appending { offset, declared_length, announced, tentative, request_id } = appending;
+        let begin = state::Begin { offset, declared_length, announced, tentative };
+        self.within(async {
+            let make = |asker| Begin { begin, asker: Asker::of_request(asker, Arc::clone(&request_id)) };
+            let mut post = self.find(id).await?;
+            let mut answered = post.ask(make).await;
+            if answered.as_ref().is_err_and(|failure| *failure == Unanswered::Retired) {
+                post = self.find(id).await?;
+                answered = post.ask(make).await;
+            }
+            match answered.map_err(AskFailure::from)?.map_err(AskFailure::Refused)? {
+                Reply::Granted { lease, offset, room, end, expires_at_secs } => {
+                    Ok(Begun::Lease { lease: Lease::new(post, lease, offset, room, end), expires_at_secs })
+                }
+                Reply::Complete { offset } => Ok(Begun::Complete { offset }),
+                _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
+            }
+        })
+        .await
+    }
+
+    /// Where an upload stands: an offset that the next append may use. Ends an open lease.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Expired`], or what the store says.
+    pub async fn inspect(&self, id: &UploadId) -> Result<Snapshot, AskFailure> {
+        if let Some(record) = self.directory.record(id) {
+            return Ok(of_record(&record));
+        }
+        match self.ask(id, |asker| Inspect { asker: asker.into() }).await? {
+            Reply::Inspected(snapshot) => Ok(*snapshot),
+            _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
+        }
+    }
+
+    /// The published form of an upload, when it is finished. Disturbs nobody.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Expired`], or what the store says.
+    pub async fn record(&self, id: &UploadId) -> Result<Option<Arc<Record>>, AskFailure> {
+        if let Some(record) = self.directory.record(id) {
+            return Ok(Some(record));
+        }
+        match self.ask(id, |asker| Peek { asker: asker.into() }).await? {
+            Reply::Peeked(record) => Ok(record),
+            _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
+        }
+    }
+
+    /// Opens the bytes of a finished upload.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when it was deleted meanwhile, or what the store says.
+    pub async fn read(&self, record: &Record) -> Result<Box<dyn Reader>, AskFailure> {
+        self.within(async {
+            self.directory.storage().reader(record).await.map_err(|error| {
+                if error.kind != ErrorKind::NotFound {
+                    slog::error!(self.logger, "store failed"; "upload_id" => %record.info.id, "error" => %error);
+                }
+                error.kind.into()
+            })
+        })
+        .await
+    }
+
+    /// Deletes an upload, finished or not.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::Expired`], or what the store says.
+    pub async fn terminate(&self, id: &UploadId) -> Result<(), AskFailure> {
+        match self.ask(id, |asker| Terminate { asker: asker.into() }).await? {
+            Reply::Terminated => Ok(()),
+            _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
+        }
+    }
+
+    /// What the mailboxes look like now. Asks no actor, so a stuck one is visible.
+    #[must_use]
+    pub fn mailboxes(&self) -> Mailboxes {
+        Mailboxes {
+            kinds: vec![self.directory.meter().report()],
+            uploads: self.directory.gauges().into_iter().map(|(id, gauge)| (id, gauge.report())).collect(),
+            died: self.directory.died(),
+        }
+    }
+
+    /// Ends all leases, now and from now on; their holders are told that the server ends. What arrived is kept.
+    pub fn close(&self) {
+        self.directory.close();
+    }
+
+    /// Waits until all that arrived is stored, but no longer than the given time. True when it is.
+    pub async fn settle(&self, at_most: Duration) -> bool {
+        let inspections = self.directory.owners().into_iter().map(|post| async move {
+            // Answered when the lease has been settled; an owner that ended has nothing left to settle.
+            let _ = post.ask(|asker| Inspect { asker: asker.into() }).await;
+        });
+        let settled = tokio::time::timeout(at_most, futures_util::future::join_all(inspections)).await.is_ok();
+        if self.config.expire_after.is_some() {
+            let now = unix_secs(std::time::SystemTime::now());
+            // Only sharpens the guard against wrong clocks.
+            let _ =
+                tokio::time::timeout(at_most, self.directory.storage().note("last_seen", Some(now.to_string()))).await;
+        }
+        settled
+    }
+}
+
+fn of_record(record: &Record) -> Snapshot {
+    let expires_at_secs = match record.info.kind {
+        Kind::Partial => record.info.own.as_ref().and_then(|own| own.expires_at_secs),
+        Kind::Single | Kind::Final { .. } => None,
+    };
+    Snapshot {
+        info: Info { length: Some(record.length), ..record.info.clone() },
+        offset: Some(record.length),
+        finished: true,
+        expires_at_secs,
+    }
+}
+
+/// A finished upload needs no owner to refuse an append.
+fn complete(record: &Record, appending: &Appending) -> Result<Begun, AskFailure> {
+    let refusal = if record.info.is_final() {
+        Refusal::ModifyFinal
+    } else if appending.offset != record.length {
+        Refusal::MismatchedOffset
+    } else if appending.declared_length.is_some() {
+        Refusal::InvalidLength
+    } else {
+        return Ok(Begun::Complete { offset: record.length });
+    };
+    Err(AskFailure::Refused(refusal))
+}
