@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod disk;
 mod id;
 mod info;
 pub mod post;
