@@ -52,11 +52,12 @@ impl Lease {
     }
 
     /// Hands bytes over; more may be handed over before they are stored. The owner keeps their order.
-    pub fn append(&self, bytes: Bytes) -> Stored {
-        let (post, lease) = (self.post.clone(), self.lease);
+    pub fn append(&self, pieces: Vec<Bytes>) -> Stored {
+        let lease = self.lease;
+        // Sent now, not when the future is first polled: what was handed over must reach the owner.
+        let sent = self.post.send(move |asker| Append { lease, pieces, asker: asker.into() });
         Box::pin(async move {
-            let answer = post.ask(|asker| Append { lease, bytes, asker: asker.into() }).await;
-            match answer.map_err(AskFailure::from)?.map_err(AskFailure::Refused)? {
+            match sent?.await?.map_err(AskFailure::Refused)? {
                 Reply::Appended => Ok(()),
                 _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
             }
@@ -75,16 +76,15 @@ impl Lease {
     /// When the lease had been ended, the store failed, or the owner died.
     pub async fn commit(mut self) -> Result<Committed, AskFailure> {
         let lease = self.lease;
-        let answer = self.post.ask(|asker| Commit { lease, asker: asker.into() }).await;
-        if let Ok(answer) = answer {
-            // Answered: the owner has done with the lease.
-            self.departure = None;
-            return match answer.map_err(AskFailure::Refused)? {
-                Reply::Committed(committed) => Ok(committed),
-                _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
-            };
+        let answer = self.post.ask(|asker| Commit { lease, asker: asker.into() }).await?;
+        // Answered: the owner has done with the lease.
+        self.departure = None;
+        match answer {
+            Ok(Reply::Committed(committed)) => Ok(committed),
+            Ok(_) => Err(AskFailure::Refused(Refusal::StoreFailed)),
+            // Why the lease had ended says more than that it had.
+            Err(refusal) => Err(AskFailure::Refused(self.end.try_recv().map_or(refusal, Refusal::from))),
         }
-        Err(answer.map(|_| ()).map_or_else(AskFailure::from, |()| AskFailure::Refused(Refusal::StoreFailed)))
     }
 
     /// Gives the lease back and says why. What arrived is kept, unless the lease was tentative.
@@ -97,6 +97,18 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(why) = self.departure {
             self.post.tell(Release { lease: self.lease, why });
+        }
+    }
+}
+
+impl From<LeaseEnd> for Refusal {
+    fn from(end: LeaseEnd) -> Self {
+        match end {
+            LeaseEnd::Interrupted => Self::Interrupted,
+            LeaseEnd::Terminated => Self::Terminated,
+            LeaseEnd::ShuttingDown => Self::ShuttingDown,
+            LeaseEnd::NoSpace => Self::NoSpace,
+            LeaseEnd::StoreFailed => Self::StoreFailed,
         }
     }
 }

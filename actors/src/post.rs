@@ -5,7 +5,7 @@
 //! Gauges are read without asking the actor, so a stuck actor is visible.
 #![expect(clippy::disallowed_methods, reason = "the one place that may send without Post: it is Post")]
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc, task::Poll};
 
 use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope};
 use tokio::sync::oneshot;
@@ -113,8 +113,7 @@ impl<A: Actor> Post<A> {
         self.address.do_send(Letter { body, stamp: self.gauge.admit_unbounded() });
     }
 
-    /// Sends the message that `make` builds around the sender for its answer, and awaits the answer. The mailbox stays
-    /// addressed until then, so that an actor whose last address went away meanwhile can't end with the message unread.
+    /// Sends the message that `make` builds around the sender for its answer, at once, and awaits the answer.
     ///
     /// # Errors
     /// [`Unanswered::Overloaded`] when the mailbox is at its limit, otherwise how the actor ended.
@@ -124,10 +123,41 @@ impl<A: Actor> Post<A> {
         A: Handler<Letter<M>>,
         A::Context: ToEnvelope<A, Letter<M>>,
     {
+        self.send(make)?.await
+    }
+
+    /// Sends the message that `make` builds around the sender for its answer. The mailbox stays addressed until the
+    /// answer is there, so that an actor whose last address went away meanwhile can't end with the message unread.
+    ///
+    /// # Errors
+    /// [`Unanswered::Overloaded`] when the mailbox is at its limit; the future's error is how the actor ended.
+    pub fn send<M, R>(&self, make: impl FnOnce(oneshot::Sender<R>) -> M) -> Result<Pending<A, R>, Unanswered>
+    where
+        M: Send + 'static,
+        A: Handler<Letter<M>>,
+        A::Context: ToEnvelope<A, Letter<M>>,
+    {
         let Some(stamp) = self.gauge.admit() else { return Err(Unanswered::Overloaded) };
-        let held = self.address.clone();
+        let held = self.clone();
         let (asker, answer) = oneshot::channel();
-        held.do_send(Letter { body: make(asker), stamp });
-        answer.await.map_err(|_| if self.gauge.is_retired() { Unanswered::Retired } else { Unanswered::Died })
+        held.address.do_send(Letter { body: make(asker), stamp });
+        Ok(Pending { post: held, answer })
+    }
+}
+
+/// An answer that is awaited. Keeps the mailbox addressed.
+pub struct Pending<A: Actor, R> {
+    post: Post<A>,
+    answer: oneshot::Receiver<R>,
+}
+
+impl<A: Actor, R> Unpin for Pending<A, R> {}
+
+impl<A: Actor, R> Future for Pending<A, R> {
+    type Output = Result<R, Unanswered>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.answer).poll(context);
+        answer.map_err(|_| if self.post.gauge.is_retired() { Unanswered::Retired } else { Unanswered::Died })
     }
 }

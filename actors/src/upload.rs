@@ -34,9 +34,12 @@ use state::{Event, Found, LeaseEnd, LeaseId, Piece, State};
 /// An idle owner closes its file after this long.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
-impl Piece for Bytes {
+/// What one message brought.
+type Pieces = Vec<Bytes>;
+
+impl Piece for Pieces {
     fn len(&self) -> u64 {
-        Self::len(self) as u64
+        self.iter().map(|bytes| bytes.len() as u64).sum()
     }
 }
 
@@ -52,7 +55,7 @@ struct Holder {
 /// The owner of one upload. See the module.
 pub(crate) struct Upload {
     id: UploadId,
-    state: State<Asker, Bytes>,
+    state: State<Asker, Pieces>,
     blob: Box<dyn Blob>,
     info: Info,
     /// When the bytes last changed, as far as the store knew at the start, or this owner since.
@@ -104,7 +107,7 @@ impl Upload {
     }
 
     /// Drives one event through the state machine and performs what it asks for.
-    fn on(&mut self, event: Event<Asker, Bytes>, context: &mut Context<Self>) {
+    fn on(&mut self, event: Event<Asker, Pieces>, context: &mut Context<Self>) {
         let mut effects = Vec::new();
         self.state.on(event, &mut effects);
         for effect in effects {
@@ -196,8 +199,8 @@ impl Upload {
         Snapshot {
             info: Info { length: self.state.length(), ..self.info.clone() },
             offset: (!self.state.is_waiting()).then(|| self.state.stored()),
-            finished: self.state.is_finished(),
             expires_at_secs: self.expires_at_secs(),
+            record: self.record.clone().filter(|_| self.state.is_finished()),
         }
     }
 

@@ -265,7 +265,7 @@ impl Uploads {
             }),
         };
         let (id, is_final, is_empty) = (info.id.clone(), info.is_final(), info.length == Some(0));
-        let created = Snapshot { info: info.clone(), offset: Some(0), finished: false, expires_at_secs };
+        let created = Snapshot { info: info.clone(), offset: Some(0), expires_at_secs, record: None };
         self.within(async { self.directory.create(info).await.map_err(AskFailure::from) }).await?;
         info!(self.logger, "upload created"; o!("upload_id" => id.to_string()), "length" => created.info.length);
         if !is_final && !is_empty {
@@ -273,7 +273,7 @@ impl Uploads {
         }
         // An empty upload finishes by itself; a final one, when it can. A peek is answered after that.
         match self.ask(&id, |asker| Peek { asker: asker.into() }).await {
-            Ok(Reply::Peeked(Some(record))) => Ok(of_record(&record)),
+            Ok(Reply::Peeked { record: Some(record), .. }) => Ok(of_record(&record)),
             Ok(_) => Ok(Snapshot { offset: if is_final { None } else { Some(0) }, ..created }),
             // A long concatenation goes on by itself.
             Err(AskFailure::TimedOut) if is_final => Ok(Snapshot { offset: None, ..created }),
@@ -355,8 +355,20 @@ impl Uploads {
             return Ok(Some(record));
         }
         match self.ask(id, |asker| Peek { asker: asker.into() }).await? {
-            Reply::Peeked(record) => Ok(record),
+            Reply::Peeked { record, .. } => Ok(record),
             _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
+        }
+    }
+
+    /// When an upload expires, in seconds since the Unix epoch. Disturbs nobody; nothing when it can't be said.
+    pub async fn expires_at_secs(&self, id: &UploadId) -> Option<u64> {
+        self.config.expire_after?;
+        if let Some(record) = self.directory.record(id) {
+            return of_record(&record).expires_at_secs;
+        }
+        match self.ask(id, |asker| Peek { asker: asker.into() }).await {
+            Ok(Reply::Peeked { expires_at_secs, .. }) => expires_at_secs,
+            _ => None,
         }
     }
 
@@ -419,7 +431,7 @@ impl Uploads {
     }
 }
 
-fn of_record(record: &Record) -> Snapshot {
+fn of_record(record: &Arc<Record>) -> Snapshot {
     let expires_at_secs = match record.info.kind {
         Kind::Partial => record.info.own.as_ref().and_then(|own| own.expires_at_secs),
         Kind::Single | Kind::Final { .. } => None,
@@ -427,8 +439,8 @@ fn of_record(record: &Record) -> Snapshot {
     Snapshot {
         info: Info { length: Some(record.length), ..record.info.clone() },
         offset: Some(record.length),
-        finished: true,
         expires_at_secs,
+        record: Some(Arc::clone(record)),
     }
 }
 

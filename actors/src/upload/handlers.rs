@@ -23,7 +23,7 @@ impl Receive<Begin> for Upload {
 impl Receive<Append> for Upload {
     fn receive(&mut self, message: Append, context: &mut Context<Self>) {
         trip("append");
-        self.on(Event::Append(message.asker, message.lease, message.bytes), context);
+        self.on(Event::Append(message.asker, message.lease, message.pieces), context);
     }
 }
 

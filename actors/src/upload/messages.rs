@@ -57,7 +57,7 @@ pub(crate) enum Reply {
     /// Where the upload stands.
     Inspected(Box<Snapshot>),
     /// The published form, when the upload is finished.
-    Peeked(Option<Arc<Record>>),
+    Peeked { record: Option<Arc<Record>>, expires_at_secs: Option<u64> },
     /// The final upload is noted. The partial one's length, when it is finished.
     Joined(Option<u64>),
     /// It is deleted.
@@ -82,10 +82,10 @@ pub struct Snapshot {
     pub info: Info,
     /// How many bytes count; `None` for a final upload that is not concatenated yet.
     pub offset: Option<u64>,
-    /// Whether it is finished.
-    pub finished: bool,
     /// When it expires, in seconds since the Unix epoch.
     pub expires_at_secs: Option<u64>,
+    /// Its published form, once it is finished.
+    pub record: Option<Arc<Record>>,
 }
 
 /// Why the holder of a lease gives it back without having committed it. For the log.
@@ -130,7 +130,7 @@ pub(crate) struct Begin {
 /// Hands bytes over. Sent by the holder of the lease; answered with [`Reply::Appended`] when they are stored.
 pub(crate) struct Append {
     pub(crate) lease: LeaseId,
-    pub(crate) bytes: Bytes,
+    pub(crate) pieces: Vec<Bytes>,
     pub(crate) asker: Asker,
 }
 

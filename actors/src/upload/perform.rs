@@ -3,7 +3,6 @@
 use std::{future::Future, sync::Arc};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
-use bytes::Bytes;
 use futures_util::future::join_all;
 use slog::{error, info, warn};
 use tokio::sync::oneshot;
@@ -30,14 +29,14 @@ impl From<ErrorKind> for Fault {
 }
 
 impl Upload {
-    pub(super) fn perform(&mut self, effect: Effect<Asker, Bytes>, context: &mut Context<Self>) {
+    pub(super) fn perform(&mut self, effect: Effect<Asker, super::Pieces>, context: &mut Context<Self>) {
         match effect {
             Effect::Stage { base } => {
                 let op = self.blob.stage(base);
                 self.run(op, context);
             }
             Effect::Write { at, pieces } => {
-                let op = self.blob.write(at, pieces);
+                let op = self.blob.write(at, pieces.into_iter().flatten().collect());
                 self.when_done(op, context, Self::on_written);
             }
             Effect::Keep => {
@@ -208,7 +207,10 @@ impl Upload {
                 Ok(Reply::Committed(Committed { offset, finished, expires_at_secs: self.expires_at_secs() }))
             }
             Answer::Inspected { .. } => Ok(Reply::Inspected(Box::new(self.snapshot()))),
-            Answer::Peeked { finished } => Ok(Reply::Peeked(self.record.clone().filter(|_| finished))),
+            Answer::Peeked { finished } => Ok(Reply::Peeked {
+                record: self.record.clone().filter(|_| finished),
+                expires_at_secs: self.expires_at_secs(),
+            }),
             Answer::Terminated => Ok(Reply::Terminated),
             Answer::Annotated => Ok(Reply::Joined(self.record.as_ref().map(|record| record.length))),
             Answer::Refused(refusal) => Err(refusal),
