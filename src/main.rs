@@ -1,2 +1,68 @@
-//! The wharf server.
-fn main() {}
+//! The wharf server: settings, log, signals, run.
+
+use std::{io::Write, path::Path, process::ExitCode};
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use wharf::{flags, service::Service, settings, telemetry};
+
+/// Buffers cross threads on their way from the socket to the disk, which the system's allocator pays for dearly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = flags::Arguments::parse();
+    let loaded = settings::load(&arguments.flags().overrides(), settings::process_environment(), Path::new("."));
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(&error),
+    };
+    if matches!(arguments.task, Some(flags::Task::Check(_))) {
+        say(&settings::check_report(&loaded));
+        return ExitCode::SUCCESS;
+    }
+    let (logger, _guard, _drops) = telemetry::logger(&loaded.settings.log, telemetry::Destination::standard_error());
+    actix_rt::System::new().block_on(async {
+        let service = match Service::start(&loaded.settings, logger).await {
+            Ok(service) => service,
+            Err(error) => return fail(&error),
+        };
+        say(&banner(&loaded.settings, &service));
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return fail(&"signals can't be awaited");
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::select! {
+            _ = service.shutdown() => ExitCode::SUCCESS,
+            // Whoever asks twice does not want to wait.
+            _ = terminate.recv() => ExitCode::FAILURE,
+            _ = interrupt.recv() => ExitCode::FAILURE,
+        }
+    })
+}
+
+fn banner(settings: &settings::Settings, service: &Service) -> String {
+    let base = format!("http://{}{}", service.address(), settings.server.base_path.path());
+    let dir = std::path::absolute(&settings.storage.dir).unwrap_or_else(|_| settings.storage.dir.clone());
+    format!(
+        "wharf {} takes uploads at {base}\nand stores them in {}\nSend a first file with\n  \
+         curl -i -X POST -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' \
+         -H 'Content-Type: application/offset+octet-stream' -d hello {base}\n",
+        env!("CARGO_PKG_VERSION"),
+        dir.display()
+    )
+}
+
+/// Standard output may be closed; that is no reason not to serve.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "wharf: {error}");
+    ExitCode::FAILURE
+}

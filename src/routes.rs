@@ -1,0 +1,160 @@
+//! From a request to its reply: what all methods have in common. Each method has a file of its own.
+
+mod append;
+mod create;
+mod download;
+mod exchange;
+mod inspect;
+mod intake;
+mod options;
+mod terminate;
+
+use std::{sync::Arc, time::Duration};
+
+use actix_http::{HttpMessage, Request, Response, body::BoxBody};
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::future::LocalBoxFuture;
+use slog::Logger;
+use wharf_actors::Uploads;
+
+use crate::{
+    protocol::{
+        Refusal, Rules,
+        cors::{Cors, CorsAnswer},
+        location::LocationRules,
+        route::{self, Route},
+    },
+    server::{Expect, MessageHandle},
+};
+use append::Admitted;
+use exchange::{Body, Exchange, Reply};
+
+/// What the routes need to know of the settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What requests mean.
+    pub rules: Rules,
+    /// Which origins get what.
+    pub cors: Cors,
+    /// How locations are written.
+    pub locations: LocationRules,
+    /// The most bytes that one message to an owner carries.
+    pub message_bytes: usize,
+    /// How many messages of one body may be under way.
+    pub window: usize,
+    /// How long a body may be silent.
+    pub body_read: Duration,
+    /// Whether each request gets a line in the log.
+    pub log_requests: bool,
+}
+
+/// Everything that a request can reach.
+pub struct Site {
+    /// The uploads.
+    pub uploads: Uploads,
+    /// What is allowed.
+    pub config: Config,
+    /// The root of the requests' loggers.
+    pub logger: Logger,
+}
+
+/// Serves one request.
+pub async fn serve(request: HttpRequest, payload: web::Payload, site: web::Data<Arc<Site>>) -> HttpResponse {
+    let site = Arc::clone(&site);
+    // The extensions must not stay borrowed across an await.
+    let (message, admitted, exchange) = {
+        let mut extensions = request.extensions_mut();
+        (extensions.remove::<MessageHandle>(), extensions.remove::<Admitted>(), extensions.remove::<Exchange>())
+    };
+    let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), request.peer_addr(), &site));
+    let head = Head { exchange: &exchange, fields: exchange::Lines(request.headers()) };
+    let fault = message.as_ref().and_then(MessageHandle::fault);
+    let reply = if fault.is_some() {
+        Reply::refusal(Refusal::BadRequest)
+    } else {
+        dispatch(&site, &head, payload, message, admitted).await
+    };
+    let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
+    exchange.respond(reply, cors).into()
+}
+
+/// A request as the methods see it.
+struct Head<'a> {
+    exchange: &'a Exchange,
+    fields: exchange::Lines<'a>,
+}
+
+impl Head<'_> {
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        crate::protocol::Fields::first(&self.fields, name)
+    }
+}
+
+/// Which method it is, and whether it may be served at all.
+fn resolve(site: &Site, head: &Head<'_>) -> Result<Route, Refusal> {
+    if site.config.cors.answer(head.first("origin"), head.exchange.is_options()) == CorsAnswer::Refused {
+        return Err(Refusal::OriginNotAllowed);
+    }
+    let exchange = head.exchange;
+    let route =
+        route::route(&exchange.method, head.first("x-http-method-override"), &exchange.path, &site.config.rules)?;
+    route::check_version(&route, &head.fields)?;
+    Ok(route)
+}
+
+async fn dispatch(
+    site: &Site,
+    head: &Head<'_>,
+    payload: web::Payload,
+    message: Option<MessageHandle>,
+    admitted: Option<Admitted>,
+) -> Reply {
+    let route = match resolve(site, head) {
+        Ok(route) => route,
+        Err(refusal) => return Reply::refusal(refusal),
+    };
+    match route {
+        Route::Options => options::options(site),
+        Route::Greeting => options::greeting(site),
+        Route::Create => create::create(site, head, intake::Source::new(payload, message)).await,
+        Route::Append(id) => append::append(site, head, &id, intake::Source::new(payload, message), admitted).await,
+        Route::Inspect(id) => inspect::inspect(site, head, &id).await,
+        Route::Download(id) => download::download(site, head, &id).await,
+        Route::Terminate(id) => terminate::terminate(site, &id).await,
+    }
+}
+
+/// What is asked before `100 Continue` goes out: all checks are done and the lease is taken, so that a client which
+/// waits for it sends no byte in vain (RFC 9110, 10.1.1).
+pub fn expect(site: Arc<Site>) -> Expect {
+    Box::new(move |request: Request| -> LocalBoxFuture<'static, Result<Request, Response<BoxBody>>> {
+        let site = Arc::clone(&site);
+        Box::pin(async move {
+            let exchange = Exchange::new(request.head(), request.peer_addr(), &site);
+            let head = Head { exchange: &exchange, fields: exchange::Lines(request.headers()) };
+            let outcome = match resolve(&site, &head) {
+                Ok(Route::Append(id)) => append::admit(&site, &head, &id).await.map(Some),
+                Ok(Route::Create) => create::check(&site, &head).map(|()| None).map_err(Reply::refusal),
+                Ok(_) => Ok(None),
+                Err(refusal) => Err(Reply::refusal(refusal)),
+            };
+            match outcome {
+                Ok(admitted) => {
+                    let mut extensions = request.extensions_mut();
+                    if let Some(admitted) = admitted {
+                        extensions.insert(admitted);
+                    }
+                    extensions.insert(exchange);
+                    drop(extensions);
+                    Ok(request)
+                }
+                Err(mut reply) => {
+                    // The body that the client holds back, or sends all the same, is not wanted.
+                    reply.close = true;
+                    let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
+                    Err(exchange.respond(reply, cors))
+                }
+            }
+        })
+    })
+}

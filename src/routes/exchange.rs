@@ -1,0 +1,225 @@
+//! One request and its reply: the request's id, its line in the log, and the headers that every reply carries.
+
+use std::{cell::Cell, io, net::SocketAddr, pin::Pin, sync::Arc, time::Instant};
+
+use actix_http::{
+    ConnectionType, RequestHead, Response, StatusCode,
+    body::{self, BodySize, BoxBody, MessageBody},
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use bytes::Bytes;
+use futures_util::Stream;
+use slog::{Logger, info, o};
+use wharf_actors::UploadId;
+
+use super::Site;
+use crate::{
+    protocol::{Fields, Header, Refusal, cors::CorsAnswer, reply},
+    telemetry::hostile,
+};
+
+/// The longest `X-Request-ID` that is taken over.
+const REQUEST_ID_MAX: usize = 128;
+
+/// The fields of a request, read out of actix's map.
+pub(super) struct Lines<'a>(pub(super) &'a HeaderMap);
+
+impl Fields for Lines<'_> {
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name).map(HeaderValue::as_bytes)
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.get_all(name).count()
+    }
+
+    fn lines(&self, name: &str) -> Vec<&[u8]> {
+        self.0.get_all(name).map(HeaderValue::as_bytes).collect()
+    }
+}
+
+/// What is sent of an upload.
+pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>>>>;
+
+/// The body of a reply.
+pub(super) enum Body {
+    /// None; `Content-Length`, if it is among the headers, tells what GET would bring.
+    Empty,
+    /// A few words.
+    Text(String),
+    /// So many bytes.
+    Stream(u64, Chunks),
+}
+
+/// What a method answers.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: Vec<Header>,
+    pub(super) body: Body,
+    /// Whether the connection ends with it.
+    pub(super) close: bool,
+    /// Refused before anything of the protocol was looked at.
+    bare: bool,
+    /// How many bytes of the request's body were taken.
+    pub(super) received: u64,
+    code: Option<&'static str>,
+}
+
+impl Reply {
+    pub(super) fn new(status: u16, headers: Vec<Header>) -> Self {
+        Self { status, headers, body: Body::Empty, close: false, bare: false, received: 0, code: None }
+    }
+
+    pub(super) fn refusal(refusal: Refusal) -> Self {
+        Self {
+            status: refusal.status(),
+            headers: reply::refused(refusal),
+            body: Body::Text(refusal.body()),
+            close: refusal.closes_connection(),
+            bare: refusal == Refusal::OriginNotAllowed,
+            received: 0,
+            code: Some(refusal.code()),
+        }
+    }
+
+    pub(super) fn with(mut self, headers: impl IntoIterator<Item = Header>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+}
+
+/// One request, from its head to the last byte of its reply. Its end is its line in the log, also when the client went
+/// away in between and the handler was dropped.
+pub(super) struct Exchange {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) request_id: Arc<str>,
+    overridden: bool,
+    line: Line,
+}
+
+/// The line in the log, written when it is dropped.
+struct Line {
+    logger: Logger,
+    on: bool,
+    method: String,
+    path: String,
+    peer: Option<SocketAddr>,
+    started: Instant,
+    status: Cell<Option<u16>>,
+    code: Cell<Option<&'static str>>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.on {
+            return;
+        }
+        let duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let status = self.status.get().unwrap_or(0);
+        let peer = self.peer.map(|peer| peer.to_string());
+        info!(self.logger, "{}", if status == 0 { "request aborted" } else { "request" };
+            "method" => hostile(&self.method), "path" => hostile(&self.path), "status" => status,
+            "code" => self.code.get(), "received_bytes" => self.received.get(), "sent_bytes" => self.sent.get(),
+            "duration_us" => duration_us, "peer" => peer);
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(head: &RequestHead, peer: Option<SocketAddr>, site: &Site) -> Self {
+        let given = head.headers.get("x-request-id").map(HeaderValue::as_bytes);
+        let is_plain = |id: &&[u8]| (1..=REQUEST_ID_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
+        let given = given.filter(is_plain).and_then(|id| std::str::from_utf8(id).ok());
+        let request_id: Arc<str> = given.map_or_else(|| UploadId::random().as_str().into(), Arc::from);
+        let overridden = head.headers.contains_key("x-http-method-override");
+        let method = head.method.as_str().to_owned();
+        let path = head.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
+        let line = Line {
+            logger: site.logger.new(o!("request_id" => request_id.to_string())),
+            on: site.config.log_requests,
+            method: method.clone(),
+            path: path.clone(),
+            peer,
+            started: Instant::now(),
+            status: Cell::new(None),
+            code: Cell::new(None),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+        };
+        Self { method, path, request_id, overridden, line }
+    }
+
+    /// Whether it is, or may be, a browser's preflight.
+    pub(super) fn is_options(&self) -> bool {
+        self.method == "OPTIONS" && !self.overridden
+    }
+
+    pub(super) fn logger(&self) -> &Logger {
+        &self.line.logger
+    }
+
+    /// Builds the response, with what belongs on each, and hands it the line in the log to be written at its end.
+    pub(super) fn respond(self, reply: Reply, cors: CorsAnswer) -> Response<BoxBody> {
+        let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.line.status.set(Some(status.as_u16()));
+        self.line.code.set(reply.code);
+        self.line.received.set(reply.received);
+        let is_head = self.method == "HEAD";
+        let body = match reply.body {
+            Body::Empty if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || is_head => {
+                BoxBody::new(Logged { body: BoxBody::new(body::None::new()), line: self.line })
+            }
+            Body::Empty => BoxBody::new(Logged { body: BoxBody::new(Bytes::new()), line: self.line }),
+            // HEAD's errors have neither body nor length.
+            Body::Text(_) if is_head => BoxBody::new(Logged { body: BoxBody::new(body::None::new()), line: self.line }),
+            Body::Text(text) => BoxBody::new(Logged { body: BoxBody::new(text), line: self.line }),
+            Body::Stream(len, chunks) => {
+                BoxBody::new(Logged { body: BoxBody::new(body::SizedStream::new(len, chunks)), line: self.line })
+            }
+        };
+        let mut response = Response::with_body(status, body);
+        let mut headers = if reply.bare { Vec::new() } else { reply::common() };
+        headers.push(("x-request-id", self.request_id.to_string()));
+        if let CorsAnswer::Headers(allowed) = cors {
+            headers.extend(allowed);
+        }
+        headers.extend(reply.headers);
+        for (name, value) in headers {
+            // A value that can't be in a header at all was let through by nobody; leaving it out is the safe side.
+            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+                response.headers_mut().append(HeaderName::from_static(name), value);
+            }
+        }
+        if reply.close {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        response
+    }
+}
+
+/// A body whose end is the end of the exchange.
+struct Logged {
+    body: BoxBody,
+    line: Line,
+}
+
+impl MessageBody for Logged {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Bytes, Self::Error>>> {
+        let next = Pin::new(&mut self.body).poll_next(context);
+        if let std::task::Poll::Ready(Some(Ok(bytes))) = &next {
+            self.line.sent.set(self.line.sent.get() + bytes.len() as u64);
+        }
+        next
+    }
+}

@@ -1,0 +1,235 @@
+//! A request's body on its way to the upload's owner. One task owns the body from its first byte to its last.
+
+use actix_web::{error::PayloadError, web};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use wharf_actors::{AskFailure, Committed, Departure, Lease, Stored};
+
+use super::Site;
+use crate::{
+    problem,
+    protocol::{
+        Fields, Refusal,
+        checksum::{self, ChecksumRequest, Expected, Hasher},
+    },
+    server::MessageHandle,
+};
+
+/// A body that has not been read yet.
+pub(super) struct Source {
+    payload: web::Payload,
+    message: Option<MessageHandle>,
+}
+
+/// What became of a body.
+pub(super) struct Taken {
+    pub(super) outcome: Result<Committed, Refusal>,
+    /// How many of its bytes were read.
+    pub(super) received: u64,
+}
+
+impl Taken {
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self { outcome: Err(refusal), received: 0 }
+    }
+}
+
+/// Why reading has ended.
+enum End {
+    /// The body is over.
+    Whole,
+    /// The body has more than the upload has room for.
+    TooLong,
+    /// It broke off.
+    Broken(Departure, Refusal),
+    /// The owner wants the lease back, or has failed: it knows why.
+    Yielded(Refusal),
+}
+
+/// What has been read but not handed over yet.
+#[derive(Default)]
+struct Batch {
+    pieces: Vec<Bytes>,
+    len: usize,
+}
+
+struct Intake<'a> {
+    site: &'a Site,
+    lease: Lease,
+    source: Source,
+    hasher: Option<Hasher>,
+    /// Acknowledgements that are awaited: the window.
+    in_flight: FuturesUnordered<Stored>,
+    received: u64,
+    room: Option<u64>,
+}
+
+impl Source {
+    pub(super) fn new(payload: web::Payload, message: Option<MessageHandle>) -> Self {
+        Self { payload, message }
+    }
+
+    /// Reads the body into the lease and commits it. Whatever happens, what arrived is kept, unless there is a checksum
+    /// that it does not meet.
+    pub(super) async fn take(self, site: &Site, lease: Lease, checksum: Option<ChecksumRequest>) -> Taken {
+        let room = lease.room();
+        let hasher = checksum.as_ref().map(Hasher::for_request);
+        let in_flight = FuturesUnordered::new();
+        let mut intake = Intake { site, lease, source: self, hasher, in_flight, received: 0, room };
+        let end = intake.read().await;
+        let received = intake.received;
+        Taken { outcome: intake.settle(end, checksum).await, received }
+    }
+}
+
+impl Intake<'_> {
+    async fn read(&mut self) -> End {
+        loop {
+            let window_open = self.in_flight.len() < self.site.config.window;
+            let body_read = self.site.config.body_read;
+            let next = tokio::select! {
+                biased;
+                end = self.lease.ended() => return End::Yielded(problem::of_end(end)),
+                Some(stored) = self.in_flight.next() => {
+                    match stored {
+                        Ok(()) => continue,
+                        Err(failure) => return End::Yielded(self.why(failure)),
+                    }
+                }
+                next = tokio::time::timeout(body_read, self.source.payload.next()), if window_open => next,
+            };
+            match next {
+                Err(_) => return End::Broken(Departure::ReadTimeout, Refusal::ReadTimeout),
+                Ok(None) => return End::Whole,
+                Ok(Some(Err(error))) => return self.broken(&error),
+                Ok(Some(Ok(bytes))) => {
+                    if let Some(end) = self.hand_over(bytes) {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands over what has just come and all that is there already, in one message.
+    fn hand_over(&mut self, first: Bytes) -> Option<End> {
+        let mut batch = Batch::default();
+        let mut end = self.add(&mut batch, first);
+        while end.is_none() && batch.len < self.site.config.message_bytes {
+            end = match self.source.payload.next().now_or_never() {
+                None => break,
+                Some(None) => Some(End::Whole),
+                Some(Some(Err(error))) => Some(self.broken(&error)),
+                Some(Some(Ok(bytes))) => self.add(&mut batch, bytes),
+            };
+        }
+        if !batch.pieces.is_empty() {
+            self.in_flight.push(self.lease.append(batch.pieces));
+        }
+        end
+    }
+
+    fn add(&mut self, batch: &mut Batch, mut bytes: Bytes) -> Option<End> {
+        self.received += bytes.len() as u64;
+        let mut end = None;
+        if let Some(room) = &mut self.room {
+            if bytes.len() as u64 > *room {
+                // What fits is kept (tusd does so too); the rest tells that the client is wrong.
+                bytes.truncate(usize::try_from(*room).unwrap_or(usize::MAX));
+                end = Some(End::TooLong);
+            }
+            *room -= bytes.len() as u64;
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes);
+        }
+        if !bytes.is_empty() {
+            batch.len += bytes.len();
+            batch.pieces.push(bytes);
+        }
+        end
+    }
+
+    /// A body that broke off: by a fault of its form, or because the client has gone.
+    fn broken(&self, error: &PayloadError) -> End {
+        let is_malformed = self.source.message.as_ref().is_some_and(|message| message.fault().is_some());
+        match error {
+            _ if is_malformed => End::Broken(Departure::Malformed, Refusal::BadRequest),
+            PayloadError::Incomplete(_) => End::Broken(Departure::UnexpectedEof, Refusal::UnexpectedEof),
+            PayloadError::Io(_) => End::Broken(Departure::ConnectionLost, Refusal::ConnectionReset),
+            _ => End::Broken(Departure::Malformed, Refusal::BadRequest),
+        }
+    }
+
+    /// Why an append failed. When the lease had ended, the reason for that says more.
+    fn why(&mut self, failure: AskFailure) -> Refusal {
+        self.lease.ended().now_or_never().map_or_else(|| problem::of(failure), problem::of_end)
+    }
+
+    async fn settle(mut self, end: End, checksum: Option<ChecksumRequest>) -> Result<Committed, Refusal> {
+        let too_long = matches!(end, End::TooLong);
+        match end {
+            End::Whole => {
+                let digest = self.trailer()?;
+                if let Some((hasher, checksum)) = self.hasher.take().zip(checksum)
+                    && let Err(refusal) = verify(hasher, checksum, digest)
+                {
+                    self.lease.release(Departure::ChecksumMismatch);
+                    return Err(refusal);
+                }
+            }
+            End::TooLong if self.hasher.is_some() => {
+                self.lease.release(Departure::TooLong);
+                return Err(Refusal::UploadSizeExceeded);
+            }
+            End::TooLong => {}
+            End::Broken(departure, refusal) => {
+                self.lease.release(departure);
+                // What arrived counts before the client is told: its next question finds it.
+                while self.in_flight.next().await.is_some() {}
+                return Err(refusal);
+            }
+            End::Yielded(refusal) => {
+                self.lease.release(Departure::Yielded);
+                while self.in_flight.next().await.is_some() {}
+                return Err(refusal);
+            }
+        }
+        let committed = self.lease.commit().await.map_err(problem::of)?;
+        if too_long { Err(Refusal::UploadSizeExceeded) } else { Ok(committed) }
+    }
+
+    /// The digest in the body's trailer, if one came. Both readers of the framing must have seen the same body.
+    fn trailer(&mut self) -> Result<Option<Expected>, Refusal> {
+        let Some(message) = self.source.message.take() else { return Ok(None) };
+        let trailers = message.finish(self.received).map_err(|_| Refusal::BadRequest)?;
+        let trailers = Trailers(trailers);
+        match (trailers.count("upload-checksum"), trailers.first("upload-checksum")) {
+            (1, Some(value)) if self.hasher.is_some() => checksum::parse_checksum(value).map(Some),
+            (0 | 1, _) => Ok(None),
+            _ => Err(Refusal::InvalidChecksum),
+        }
+    }
+}
+
+/// The lines behind a chunked body.
+struct Trailers(Vec<(String, Vec<u8>)>);
+
+impl Fields for Trailers {
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.iter().filter(|(known, _)| known == name).count()
+    }
+}
+
+/// An announced trailer that did not come is as bad as a wrong one: the client meant the bytes to be checked.
+fn verify(hasher: Hasher, checksum: ChecksumRequest, trailer: Option<Expected>) -> Result<(), Refusal> {
+    let expected = match checksum {
+        ChecksumRequest::Given(expected) => expected,
+        ChecksumRequest::Trailer => trailer.ok_or(Refusal::InvalidChecksum)?,
+    };
+    hasher.verify(&expected)
+}
