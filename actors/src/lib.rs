@@ -7,6 +7,7 @@
 
 mod clock;
 mod directory;
+pub mod disk;
 mod id;
 mod info;
 mod lease;

@@ -1,0 +1,97 @@
+//! The one thread that makes bytes durable for all: what has come to wait while a sync ran is synced together.
+
+use std::{
+    fs::File,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_channel::Receiver;
+use rustix::{
+    fs::{fdatasync, syncfs},
+    io::{Errno, retry_on_intr},
+};
+use tokio::sync::oneshot;
+
+use super::Volume;
+use crate::{
+    post::Stamp,
+    storage::{StorageError, Ticket},
+};
+
+/// From this many waiting requests on one sync of the file system replaces a sync of each file. A sync of one file
+/// costs a flush of the disk's cache, and so does one of the file system: it pays as soon as it replaces a few.
+const GROUP: usize = 4;
+
+/// The bytes and the size of an opened file, which must become durable.
+pub(crate) struct Target {
+    /// The file; opened, or there is nothing to be done.
+    pub(crate) file: Arc<OnceLock<File>>,
+    /// A descriptor of the file system it lies on, if that may be synced as a whole.
+    pub(crate) volume: Option<Volume>,
+}
+
+/// One who waits for a sync.
+pub(super) struct Request {
+    pub(super) stamp: Stamp,
+    pub(super) target: Target,
+    pub(super) ticket: Ticket,
+    pub(super) reply: oneshot::Sender<Result<(), StorageError>>,
+}
+
+/// The committer's life: takes all that wait, serves them, and looks again.
+pub(super) fn run(requests: &Receiver<Request>, syncs: &AtomicU64) {
+    while let Ok(first) = requests.recv_blocking() {
+        let mut batch = vec![first];
+        while let Ok(next) = requests.try_recv() {
+            batch.push(next);
+        }
+        for request in &mut batch {
+            request.stamp.open();
+        }
+        serve(batch, syncs);
+    }
+}
+
+fn serve(mut batch: Vec<Request>, syncs: &AtomicU64) {
+    while let Some(first) = batch.pop() {
+        let volume = first.target.volume.clone();
+        let mut group = vec![first];
+        if let Some(volume) = &volume {
+            group.extend(
+                batch.extract_if(.., |other| other.target.volume.as_ref().is_some_and(|own| Arc::ptr_eq(own, volume))),
+            );
+        }
+        match volume {
+            Some(volume) if group.len() >= GROUP => {
+                syncs.fetch_add(1, Ordering::Relaxed);
+                let outcome = retry_on_intr(|| syncfs(&*volume));
+                group.into_iter().for_each(|request| request.answer(outcome));
+            }
+            _ => {
+                for request in group {
+                    syncs.fetch_add(1, Ordering::Relaxed);
+                    let outcome = request.target.sync();
+                    request.answer(outcome);
+                }
+            }
+        }
+    }
+}
+
+impl Target {
+    fn sync(&self) -> Result<(), Errno> {
+        self.file.get().map_or(Ok(()), |file| retry_on_intr(|| fdatasync(file)))
+    }
+}
+
+impl Request {
+    fn answer(self, outcome: Result<(), Errno>) {
+        drop(self.target);
+        drop(self.ticket);
+        // The asker may have gone.
+        let _ = self.reply.send(outcome.map_err(|error| StorageError::from_io("sync", error.into())));
+    }
+}
