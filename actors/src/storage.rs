@@ -10,10 +10,12 @@ use bytes::Bytes;
 
 use crate::{Info, Record, UploadId};
 
+#[cfg(any(test, feature = "faults"))]
 pub mod conformance;
 #[cfg(feature = "faults")]
 pub mod faulty;
 pub mod file;
+#[cfg(any(test, feature = "faults"))]
 pub mod memory;
 
 /// An operation under way in the store. Dropping it does not undo it, and may not stop it.

@@ -1,1 +1,321 @@
-//! To be written.
+//! Uploads on local disk, in tusd's layout: `<id>` holds the bytes, `<id>.info` what is known of them.
+//!
+//! The offset of an upload is the size of its data file and nothing else. tusd's `.lock` and `.stop` files are ignored:
+//! one lock on the whole directory keeps a second wharf away.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock, fstat},
+    io::Errno,
+};
+
+use self::{
+    beneath::Beneath,
+    blob::FileBlob,
+    layout::{Found, Layout, Root},
+    scan::Walk,
+};
+use super::{Durability, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket};
+use crate::{
+    Info, Record, UploadId,
+    disk::{Disk, Lane},
+};
+
+mod beneath;
+mod blob;
+mod info_json;
+mod layout;
+mod marker;
+mod scan;
+mod transfer;
+
+/// The most final uploads that are taken up again after a start; more are found in later starts.
+const MOST_WAITING_FINALS: usize = 100_000;
+
+/// Where and how uploads are kept.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The storage directory. It is made if it is missing.
+    pub dir: PathBuf,
+    /// What must be on stable storage when.
+    pub durability: Durability,
+    /// The mode of new files, before the umask.
+    pub file_mode: u32,
+    /// The mode of new directories, before the umask.
+    pub dir_mode: u32,
+    /// Further directories in which an `.info`, or a hook, may place an upload's bytes.
+    pub roots: Vec<PathBuf>,
+    /// How many directory entries one slice of a scan looks at.
+    pub scan_entries: usize,
+}
+
+/// Why a storage directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It can't be made, opened or prepared.
+    #[error("cannot use the storage directory {}", path.display())]
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel, or the sandbox around this process, lacks the call that keeps paths inside the directory.
+    #[error("cannot keep paths inside {}: openat2 (Linux 5.6) is missing or forbidden here", path.display())]
+    Unguarded {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another process holds the lock.
+    #[error("another wharf uses {}", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// The disk store. Its lock on the directory is held until it and all its uploads' handles are gone.
+pub struct FileStore {
+    shared: Arc<Shared>,
+}
+
+/// What the store and the uploads' handles have in common.
+struct Shared {
+    layout: Layout,
+    disk: Arc<Disk>,
+    /// For syncs of the whole file system.
+    volume: Arc<OwnedFd>,
+    scan_entries: usize,
+    _lock: OwnedFd,
+}
+
+impl FileStore {
+    /// Takes hold of a storage directory, and removes what an interrupted predecessor left half written.
+    ///
+    /// # Errors
+    /// When the directory can't be used, or another process uses it.
+    pub fn open(config: Config, disk: Arc<Disk>) -> Result<Self, OpenError> {
+        let Config { dir, durability, file_mode, dir_mode, roots, scan_entries } = config;
+        let unusable = |source| match Errno::from_io_error(&source) {
+            Some(Errno::NOSYS | Errno::PERM) => OpenError::Unguarded { path: dir.clone() },
+            _ => OpenError::Unusable { path: dir.clone(), source },
+        };
+        DirBuilder::new().recursive(true).mode(dir_mode).create(&dir).map_err(unusable)?;
+        let mut opened = vec![open_root(&dir).map_err(unusable)?];
+        for root in roots {
+            opened.push(open_root(&root).map_err(|source| OpenError::Unusable { path: root, source })?);
+        }
+        let layout = Layout {
+            directory: opened[0].names[0].clone(),
+            roots: opened,
+            durability,
+            file_mode: Mode::from_raw_mode(file_mode),
+            directory_mode: Mode::from_raw_mode(dir_mode),
+            temporaries: AtomicU64::new(0),
+        };
+        let lock = prepare(&layout).map_err(unusable)?.ok_or_else(|| OpenError::Locked { path: dir.clone() })?;
+        layout.sweep().map_err(unusable)?;
+        let volume = layout::volume(layout.main()).map_err(unusable)?;
+        Ok(Self { shared: Arc::new(Shared { layout, disk, volume, scan_entries, _lock: lock }) })
+    }
+
+    /// The disk pool it works on.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<Disk> {
+        &self.shared.disk
+    }
+
+    /// The storage directory's absolute name, without links.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.shared.layout.directory
+    }
+}
+
+/// Opens a directory and gathers the names under which paths may mention it, the true one first.
+fn open_root(path: &Path) -> io::Result<Root> {
+    let mut names = vec![fs::canonicalize(path)?, std::path::absolute(path)?];
+    names.dedup();
+    Ok(Root { names, beneath: Beneath::open(path)? })
+}
+
+/// Makes wharf's own directories and takes the lock; `None` when another process has it.
+fn prepare(layout: &Layout) -> io::Result<Option<OwnedFd>> {
+    for directory in [".wharf/tmp", marker::STAGED, marker::FINALS] {
+        layout.main().make_directory(directory, layout.directory_mode)?;
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE;
+    let lock = layout.main().file(".wharf/lock", flags, Mode::RUSR | Mode::WUSR)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(lock)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Shared {
+    /// Runs a job on the disk pool that has the store.
+    fn job<T: Send + 'static>(
+        self: &Arc<Self>,
+        lane: Lane,
+        ticket: Ticket,
+        job: impl FnOnce(&Arc<Self>) -> Result<T, StorageError> + Send + 'static,
+    ) -> Op<T> {
+        let shared = Arc::clone(self);
+        self.disk.run(lane, ticket, move || job(&shared))
+    }
+
+    /// The length of an upload if it is finished. Tentative bytes don't count.
+    fn finished(&self, found: &Found) -> Result<Option<u64>, StorageError> {
+        let base = self.layout.staged_base(&found.info.id);
+        let base = base.map_err(|error| StorageError::from_io("look for tentative bytes", error))?;
+        let size = layout::size(&found.stat);
+        let stored = base.map_or(size, |base| size.min(base));
+        Ok(found.info.is_finished(stored).then_some(stored))
+    }
+
+    fn create(self: &Arc<Self>, mut info: Info, ticket: Ticket) -> Result<Opened, StorageError> {
+        let layout = &self.layout;
+        let failed = |error| StorageError::from_io("create", error);
+        let spot = layout.choose(&info)?;
+        info.place = info.place.filter(|_| spot != Layout::usual(&info.id)).map(|place| layout.absolute(&place));
+        if layout.main().stat(&layout::info_path(&info.id)).is_ok() {
+            return Err(StorageError::new(ErrorKind::Exists, "create", "the id has an info already"));
+        }
+        let data = layout.tree(&spot).create(&spot.path, layout.file_mode, layout.directory_mode).map_err(failed)?;
+        let named = || {
+            // A crash amid a delete may have left one, which would cut the new upload's bytes.
+            layout.unmark(&info.id).map_err(failed)?;
+            if info.is_final() {
+                let marker = marker::waiting(&info.id);
+                layout.replace(&marker, b"", false).map_err(failed)?;
+                if layout.durability != Durability::None {
+                    layout.main().sync_names(&marker).map_err(failed)?;
+                }
+            }
+            layout.write_info(&info, &spot)?;
+            if layout.durability == Durability::Always {
+                layout.sync_names(&info.id, &spot).map_err(failed)?;
+            }
+            fstat(&data).map_err(|error| failed(error.into()))
+        };
+        let stat = named().inspect_err(|_| {
+            // The id must not stay taken by an upload that nobody got. What can't be removed now stays unseen.
+            let _ = layout.main().remove(&layout::info_path(&info.id));
+            let _ = layout.main().remove(&marker::waiting(&info.id));
+            let _ = layout.tree(&spot).remove(&spot.path);
+        })?;
+        let blob = FileBlob {
+            shared: Arc::clone(self),
+            id: info.id.clone(),
+            spot,
+            file: Arc::new(OnceLock::from(fs::File::from(data))),
+            ticket,
+        };
+        Ok(Opened { blob: Box::new(blob), info, stored: 0, changed: layout::modified(&stat), record: None })
+    }
+
+    fn open(self: &Arc<Self>, id: &UploadId, ticket: Ticket) -> Result<Opened, StorageError> {
+        let mut found = self.layout.find(id)?;
+        self.layout.recover(&mut found)?;
+        let Found { info, spot, stat } = found;
+        let stored = layout::size(&stat);
+        let record = info.is_finished(stored).then(|| layout::record(info.clone(), &stat));
+        let file = Arc::new(OnceLock::new());
+        let blob = Box::new(FileBlob { shared: Arc::clone(self), id: id.clone(), spot, file, ticket });
+        Ok(Opened { blob, info, stored, changed: layout::modified(&stat), record })
+    }
+}
+
+impl Storage for FileStore {
+    fn create(&self, info: Info, ticket: Ticket) -> Op<Opened> {
+        let held = ticket.clone();
+        self.shared.job(Lane::Metadata, ticket, move |shared| shared.create(info, held))
+    }
+
+    fn open(&self, id: &UploadId, ticket: Ticket) -> Op<Opened> {
+        let (id, held) = (id.clone(), ticket.clone());
+        self.shared.job(Lane::Metadata, ticket, move |shared| shared.open(&id, held))
+    }
+
+    fn finished_length(&self, id: &UploadId) -> Op<Option<u64>> {
+        let id = id.clone();
+        self.shared.job(Lane::Metadata, Ticket::unwatched(), move |shared| {
+            let found = shared.layout.find(&id)?;
+            shared.finished(&found)
+        })
+    }
+
+    fn reader(&self, record: &Record) -> Op<Box<dyn Reader>> {
+        let (id, place) = (record.info.id.clone(), record.info.place.clone());
+        self.shared.job(Lane::Read, Ticket::unwatched(), move |shared| {
+            let file = shared
+                .layout
+                .open_placed(&id, place.as_deref())
+                .map_err(|error| layout::lookup("open to read", error))?;
+            Ok(Box::new(FileReader { disk: Arc::clone(&shared.disk), file: Arc::new(file) }) as Box<dyn Reader>)
+        })
+    }
+
+    fn waiting_finals(&self) -> Op<Vec<UploadId>> {
+        self.shared.job(Lane::Metadata, Ticket::unwatched(), |shared| {
+            scan::waiting_finals(&shared.layout, MOST_WAITING_FINALS)
+                .map_err(|error| StorageError::from_io("list waiting finals", error))
+        })
+    }
+
+    fn scan(&self, cursor: Option<ScanCursor>, before: SystemTime, now: SystemTime) -> Op<ScanPage> {
+        self.shared.job(Lane::Metadata, Ticket::unwatched(), move |shared| {
+            let failed = |error| StorageError::from_io("scan", error);
+            let mut walk = match cursor.and_then(|ScanCursor(walk)| walk.downcast::<Walk>().ok()) {
+                Some(walk) => walk,
+                None => Box::new(Walk::start(&shared.layout).map_err(failed)?),
+            };
+            let mut candidates = Vec::new();
+            let more = walk.go_on(&shared.layout, shared.scan_entries, before, now, &mut candidates).map_err(failed)?;
+            Ok(ScanPage { candidates, next: more.then_some(ScanCursor(walk)) })
+        })
+    }
+
+    fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>> {
+        self.shared.job(Lane::Metadata, Ticket::unwatched(), move |shared| {
+            let path = format!(".wharf/{name}");
+            let note = || {
+                let previous = shared.layout.read_own(&path)?;
+                if let Some(value) = value {
+                    let durable = shared.layout.durability != Durability::None;
+                    shared.layout.replace(&path, value.as_bytes(), durable)?;
+                }
+                Ok(previous)
+            };
+            note().map_err(|error| StorageError::from_io("keep a note", error))
+        })
+    }
+}
+
+/// A finished upload's bytes. The open file keeps them readable after a delete.
+struct FileReader {
+    disk: Arc<Disk>,
+    file: Arc<fs::File>,
+}
+
+impl Reader for FileReader {
+    fn read(&self, at: u64, len: usize) -> Op<Bytes> {
+        let file = Arc::clone(&self.file);
+        self.disk.run(Lane::Read, Ticket::unwatched(), move || {
+            transfer::read(&file, at, len).map_err(|error| StorageError::from_io("read", error))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

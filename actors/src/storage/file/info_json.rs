@@ -1,0 +1,186 @@
+//! `.info` as tusd writes it, with wharf's own fields behind tusd's. Reading is lenient: a tusd of any version, or an
+//! operator's script, may have written it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{Info, Kind, Own, UploadId};
+
+/// Why an `.info` can't be understood.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// No JSON, or nothing but a part of it.
+    #[error("not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A field holds what it can't mean.
+    #[error("field {0} is not as expected")]
+    Field(&'static str),
+}
+
+/// tusd's fields in tusd's order.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document<'a> {
+    #[serde(rename = "ID")]
+    id: &'a str,
+    size: u64,
+    size_is_deferred: bool,
+    /// Always 0: the size of the data file counts.
+    offset: u64,
+    meta_data: &'a BTreeMap<String, String>,
+    is_partial: bool,
+    is_final: bool,
+    partial_uploads: Option<Vec<&'a str>>,
+    storage: Places<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wharf: Option<OwnDocument<'a>>,
+}
+
+/// tusd's map, whose keys it sorts.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Places<'a> {
+    info_path: &'a str,
+    path: &'a str,
+    r#type: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct OwnDocument<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_metadata: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_concat: Option<&'a str>,
+    finished: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at_secs: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    finals: Vec<&'a str>,
+}
+
+/// Writes `info` down. `path` and `info_path` are where its bytes and this document lie.
+pub(super) fn encode(info: &Info, path: &str, info_path: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let partial_uploads = match &info.kind {
+        Kind::Final { partials } => Some(partials.iter().map(UploadId::as_str).collect()),
+        Kind::Single | Kind::Partial => None,
+    };
+    let document = Document {
+        id: info.id.as_str(),
+        size: info.length.unwrap_or(0),
+        size_is_deferred: info.length.is_none(),
+        offset: 0,
+        meta_data: &info.metadata,
+        is_partial: info.kind == Kind::Partial,
+        is_final: info.is_final(),
+        partial_uploads,
+        storage: Places { info_path, path, r#type: "filestore" },
+        wharf: info.own.as_ref().map(|own| OwnDocument {
+            raw_metadata: own.raw_metadata.as_deref(),
+            raw_concat: own.raw_concat.as_deref(),
+            finished: own.finished,
+            expires_at_secs: own.expires_at_secs,
+            finals: own.finals.iter().map(UploadId::as_str).collect(),
+        }),
+    };
+    Ok(escape(&serde_json::to_string(&document)?).into_bytes())
+}
+
+/// Escapes what Go's encoder escapes beside what JSON asks for. These characters stand in JSON within strings only.
+fn escape(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '<' => escaped.push_str("\\u003c"),
+            '>' => escaped.push_str("\\u003e"),
+            '&' => escaped.push_str("\\u0026"),
+            '\u{2028}' => escaped.push_str("\\u2028"),
+            '\u{2029}' => escaped.push_str("\\u2029"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// Reads an `.info`. `id` is the name it was found under, which counts for more than the one that stands in it.
+/// `Info::place` becomes the path that stands in it, whatever it is.
+pub(super) fn decode(json: &[u8], id: &UploadId) -> Result<Info, Broken> {
+    let Value::Object(document) = serde_json::from_str(&String::from_utf8_lossy(json))? else {
+        return Err(Broken::Field("(document)"));
+    };
+    let deferred = flag(&document, "SizeIsDeferred")?;
+    let size = number(&document, "Size")?.unwrap_or(0);
+    let kind = if flag(&document, "IsFinal")? {
+        Kind::Final { partials: ids(&document, "PartialUploads")? }
+    } else if flag(&document, "IsPartial")? {
+        Kind::Partial
+    } else {
+        Kind::Single
+    };
+    let place = match object(&document, "Storage")? {
+        Some(storage) => text(storage, "Path")?.filter(|path| !path.is_empty()),
+        None => None,
+    };
+    Ok(Info {
+        id: id.clone(),
+        length: (!deferred).then_some(size),
+        metadata: metadata(&document)?,
+        kind,
+        place,
+        own: object(&document, "Wharf")?.map(own).transpose()?,
+    })
+}
+
+fn own(fields: &Map<String, Value>) -> Result<Own, Broken> {
+    Ok(Own {
+        raw_metadata: text(fields, "RawMetadata")?,
+        raw_concat: text(fields, "RawConcat")?,
+        finished: flag(fields, "Finished")?,
+        expires_at_secs: number(fields, "ExpiresAtSecs")?,
+        finals: ids(fields, "Finals")?,
+    })
+}
+
+/// A field that is there and not null. The exact spelling is preferred to one in another case.
+fn field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let other_case = || fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    fields.get(name).or_else(other_case).filter(|value| !value.is_null())
+}
+
+fn flag(fields: &Map<String, Value>, name: &'static str) -> Result<bool, Broken> {
+    field(fields, name).map_or(Ok(false), |value| value.as_bool().ok_or(Broken::Field(name)))
+}
+
+fn number(fields: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, Broken> {
+    field(fields, name).map(|value| value.as_u64().ok_or(Broken::Field(name))).transpose()
+}
+
+fn text(fields: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Broken> {
+    field(fields, name).map(|value| value.as_str().map(str::to_owned).ok_or(Broken::Field(name))).transpose()
+}
+
+fn object<'a>(fields: &'a Map<String, Value>, name: &'static str) -> Result<Option<&'a Map<String, Value>>, Broken> {
+    field(fields, name).map(|value| value.as_object().ok_or(Broken::Field(name))).transpose()
+}
+
+fn ids(fields: &Map<String, Value>, name: &'static str) -> Result<Vec<UploadId>, Broken> {
+    let Some(value) = field(fields, name) else { return Ok(Vec::new()) };
+    let values = value.as_array().ok_or(Broken::Field(name))?;
+    let parse = |value: &Value| value.as_str().and_then(|text| UploadId::parse(text).ok());
+    values.iter().map(|value| parse(value).ok_or(Broken::Field(name))).collect()
+}
+
+fn metadata(document: &Map<String, Value>) -> Result<BTreeMap<String, String>, Broken> {
+    let Some(fields) = object(document, "MetaData")? else { return Ok(BTreeMap::new()) };
+    let pair = |(key, value): (&String, &Value)| match value {
+        Value::String(text) => Ok((key.clone(), text.clone())),
+        Value::Null => Ok((key.clone(), String::new())),
+        _ => Err(Broken::Field("MetaData")),
+    };
+    fields.iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests;
