@@ -1,1 +1,400 @@
-//! To be written.
+//! A store that fails on demand, for tests of the whole service: a control file says what goes wrong next.
+//!
+//! The file is read anew before each operation. Each line is one fault, used up after so many operations, or never:
+//!
+//! ```text
+//! nospace write 3            the next 3 writes find the store full
+//! fail sync 1                also: write, finish, save, delete, open, create, read
+//! stall write 500 always     every write begins 500 ms late
+//! panic append 1             [`Faults::trip`] tells the owner to panic
+//! ```
+//!
+//! What is used up is kept in memory; a file that is written again starts anew.
+#![expect(clippy::disallowed_types, reason = "test support: what is used up is shared by all that fail")]
+
+use std::{
+    fmt::Display,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use tokio::sync::oneshot;
+
+use super::{Blob, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket, Written};
+use crate::{Info, Record, UploadId};
+
+/// The environment variable that names the control file of the process.
+pub const VARIABLE: &str = "WHARF_FAULTS";
+
+/// A control file, and what of it is used up.
+#[derive(Debug)]
+pub struct Faults {
+    path: PathBuf,
+    /// At most one entry, the file as last read. A map only because its entries can be changed by many.
+    read: DashMap<(), Script>,
+}
+
+#[derive(Debug)]
+struct Script {
+    version: (u64, i64, i64, String),
+    lines: Vec<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    fault: Fault,
+    operation: String,
+    /// How often it still happens; `None` for always.
+    left: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    NoSpace,
+    Fail,
+    Stall(Duration),
+    Panic,
+}
+
+impl Faults {
+    /// Faults as the file at `path` tells them; none while it is missing.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Arc<Self> {
+        Arc::new(Self { path: path.into(), read: DashMap::new() })
+    }
+
+    /// The faults of this process: those that [`VARIABLE`] names, if it is set.
+    pub fn of_process() -> Option<&'static Arc<Self>> {
+        static FAULTS: OnceLock<Option<Arc<Faults>>> = OnceLock::new();
+        FAULTS.get_or_init(|| std::env::var_os(VARIABLE).map(|path| Self::at(PathBuf::from(path)))).as_ref()
+    }
+
+    /// Whether the owner is to panic now, at what `kind` names (`inspect`, `append`, `read`). Uses up one count.
+    #[must_use]
+    pub fn trip(&self, kind: &str) -> bool {
+        self.take(kind, |fault| fault == Fault::Panic).is_some()
+    }
+
+    /// Uses up one count of the first line that fits.
+    fn take(&self, operation: &str, wanted: impl Fn(Fault) -> bool) -> Option<Fault> {
+        let metadata = fs::metadata(&self.path).ok()?;
+        let text = fs::read_to_string(&self.path).ok()?;
+        let version = (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), text);
+        let mut script = self.read.entry(()).or_insert_with(|| Script::new(version.clone()));
+        if script.version != version {
+            *script = Script::new(version);
+        }
+        let fits = |line: &&mut Line| line.operation == operation && line.left != Some(0) && wanted(line.fault);
+        let line = script.lines.iter_mut().find(fits)?;
+        line.left = line.left.map(|left| left - 1);
+        Some(line.fault)
+    }
+
+    /// How an operation goes wrong, if it does: first a delay, then a failure.
+    fn plan(&self, operation: &'static str) -> Plan {
+        let stall = match self.take(operation, |fault| matches!(fault, Fault::Stall(_))) {
+            Some(Fault::Stall(delay)) => Some(delay),
+            _ => None,
+        };
+        let failure = self.take(operation, |fault| matches!(fault, Fault::NoSpace | Fault::Fail)).map(|fault| {
+            let kind = if fault == Fault::NoSpace { ErrorKind::NoSpace } else { ErrorKind::Failed };
+            StorageError::new(kind, operation, "a fault was asked for")
+        });
+        Plan { stall, failure }
+    }
+}
+
+impl Script {
+    fn new(version: (u64, i64, i64, String)) -> Self {
+        let lines = version.3.lines().filter_map(parse).collect();
+        Self { version, lines }
+    }
+}
+
+/// A line of the control file; lines that are none are ignored, a half-written one among them.
+fn parse(line: &str) -> Option<Line> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (fault, operation, count) = match words[..] {
+        ["nospace", operation, count] => (Fault::NoSpace, operation, count),
+        ["fail", operation, count] => (Fault::Fail, operation, count),
+        ["panic", operation, count] => (Fault::Panic, operation, count),
+        ["stall", operation, millis, count] => {
+            (Fault::Stall(Duration::from_millis(millis.parse().ok()?)), operation, count)
+        }
+        _ => return None,
+    };
+    let left = if count == "always" { None } else { Some(count.parse().ok()?) };
+    Some(Line { fault, operation: operation.to_owned(), left })
+}
+
+/// Whether the owner is to panic now, by the faults of this process. See [`Faults::trip`].
+#[must_use]
+pub fn trip(kind: &str) -> bool {
+    Faults::of_process().is_some_and(|faults| faults.trip(kind))
+}
+
+/// What befalls one operation.
+struct Plan {
+    stall: Option<Duration>,
+    failure: Option<StorageError>,
+}
+
+impl Plan {
+    /// The operation as planned. A stalled one goes on to its end though nobody waits for it any more.
+    fn carry_out<T: Send + 'static>(
+        self,
+        op: Op<T>,
+        failed: impl FnOnce(StorageError) -> Result<T, StorageError> + Send + 'static,
+    ) -> Op<T> {
+        let Self { stall, failure } = self;
+        let outcome: Op<T> = match failure {
+            // The operation is never polled, so nothing is done; what it holds is held for as long as it waits.
+            Some(error) => Box::pin(async move {
+                drop(op);
+                failed(error)
+            }),
+            None => op,
+        };
+        match stall {
+            None => outcome,
+            Some(delay) => Box::pin(async move { stalled(delay, outcome).await }),
+        }
+    }
+}
+
+/// Waits and then does `op`, both on a thread of its own.
+async fn stalled<T: Send + 'static>(delay: Duration, op: Op<T>) -> Result<T, StorageError> {
+    let (reply, answer) = oneshot::channel();
+    let work = move || {
+        let result = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(async {
+                tokio::time::sleep(delay).await;
+                op.await
+            }),
+            Err(error) => Err(broken(error)),
+        };
+        // The asker may have gone.
+        let _ = reply.send(result);
+    };
+    thread::Builder::new().name("stalled".to_owned()).spawn(work).map_err(broken)?;
+    answer.await.map_err(broken)?
+}
+
+fn broken(error: impl Display) -> StorageError {
+    StorageError::new(ErrorKind::Failed, "stall", error.to_string())
+}
+
+/// A store whose operations go wrong as the control file says.
+pub struct Faulty<S> {
+    store: S,
+    faults: Arc<Faults>,
+}
+
+impl<S: Storage> Faulty<S> {
+    /// Wraps `store`.
+    pub fn new(store: S, faults: Arc<Faults>) -> Self {
+        Self { store, faults }
+    }
+
+    fn plan<T: Send + 'static>(&self, operation: &'static str, op: Op<T>) -> Op<T> {
+        self.faults.plan(operation).carry_out(op, Err)
+    }
+
+    /// The same, and the handle that comes of it is faulty, too.
+    fn plan_opened(&self, operation: &'static str, op: Op<Opened>) -> Op<Opened> {
+        let (op, faults) = (self.plan(operation, op), Arc::clone(&self.faults));
+        Box::pin(async move {
+            let mut opened = op.await?;
+            opened.blob = Box::new(FaultyBlob { blob: opened.blob, faults });
+            Ok(opened)
+        })
+    }
+}
+
+impl<S: Storage> Storage for Faulty<S> {
+    fn create(&self, info: Info, ticket: Ticket) -> Op<Opened> {
+        self.plan_opened("create", self.store.create(info, ticket))
+    }
+
+    fn open(&self, id: &UploadId, ticket: Ticket) -> Op<Opened> {
+        self.plan_opened("open", self.store.open(id, ticket))
+    }
+
+    fn finished_length(&self, id: &UploadId) -> Op<Option<u64>> {
+        self.store.finished_length(id)
+    }
+
+    fn reader(&self, record: &Record) -> Op<Box<dyn Reader>> {
+        let (op, faults) = (self.store.reader(record), Arc::clone(&self.faults));
+        Box::pin(async move {
+            let reader = op.await?;
+            Ok(Box::new(FaultyReader { reader, faults }) as Box<dyn Reader>)
+        })
+    }
+
+    fn waiting_finals(&self) -> Op<Vec<UploadId>> {
+        self.store.waiting_finals()
+    }
+
+    fn scan(&self, cursor: Option<ScanCursor>, before: SystemTime, now: SystemTime) -> Op<ScanPage> {
+        self.store.scan(cursor, before, now)
+    }
+
+    fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>> {
+        self.store.note(name, value)
+    }
+}
+
+struct FaultyBlob {
+    blob: Box<dyn Blob>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyBlob {
+    fn plan<T: Send + 'static>(&self, operation: &'static str, op: Op<T>) -> Op<T> {
+        self.faults.plan(operation).carry_out(op, Err)
+    }
+}
+
+impl Blob for FaultyBlob {
+    fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written> {
+        let op = self.blob.write(at, data);
+        self.faults.plan("write").carry_out(op, |error| Ok(Written { len: 0, failure: Some(error) }))
+    }
+
+    fn sync(&mut self) -> Op<()> {
+        let op = self.blob.sync();
+        self.plan("sync", op)
+    }
+
+    fn cut(&mut self, to: u64) -> Op<()> {
+        let op = self.blob.cut(to);
+        self.plan("cut", op)
+    }
+
+    fn stage(&mut self, base: u64) -> Op<()> {
+        let op = self.blob.stage(base);
+        self.plan("stage", op)
+    }
+
+    fn keep(&mut self) -> Op<()> {
+        let op = self.blob.keep();
+        self.plan("keep", op)
+    }
+
+    fn discard(&mut self, base: u64) -> Op<()> {
+        let op = self.blob.discard(base);
+        self.plan("discard", op)
+    }
+
+    fn save(&mut self, info: Info) -> Op<()> {
+        let op = self.blob.save(info);
+        self.plan("save", op)
+    }
+
+    fn finish(&mut self, info: Info) -> Op<Record> {
+        let op = self.blob.finish(info);
+        self.plan("finish", op)
+    }
+
+    fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64> {
+        let op = self.blob.concatenate(partials);
+        self.plan("concatenate", op)
+    }
+
+    fn delete(&mut self) -> Op<()> {
+        let op = self.blob.delete();
+        self.plan("delete", op)
+    }
+
+    fn rest(&mut self) {
+        self.blob.rest();
+    }
+}
+
+struct FaultyReader {
+    reader: Box<dyn Reader>,
+    faults: Arc<Faults>,
+}
+
+impl Reader for FaultyReader {
+    fn read(&self, at: u64, len: usize) -> Op<Bytes> {
+        self.faults.plan("read").carry_out(self.reader.read(at, len), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{
+        conformance::{self, finished, id, info},
+        memory::MemoryStore,
+    };
+
+    #[actix_rt::test]
+    async fn without_a_control_file_all_goes_well() {
+        conformance::run(|| Arc::new(Faulty::new(MemoryStore::new(), Faults::at("/nonexistent")))).await;
+    }
+
+    #[actix_rt::test]
+    async fn faults_happen_as_often_as_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = dir.path().join("faults");
+        let store = Faulty::new(MemoryStore::new(), Faults::at(&control));
+        let mut blob = store.create(info("a", Some(4)), Ticket::unwatched()).await.unwrap().blob;
+        fs::write(&control, "nospace write 2\nbroken line\nfail sync 1\nfail finish always\n").unwrap();
+        for _ in 0..2 {
+            let written = blob.write(0, vec![Bytes::from_static(b"abcd")]).await.unwrap();
+            assert_eq!((written.len, written.failure.unwrap().kind), (0, ErrorKind::NoSpace));
+        }
+        let written = blob.write(0, vec![Bytes::from_static(b"abcd")]).await.unwrap();
+        assert_eq!((written.len, written.failure.is_none()), (4, true));
+        assert_eq!(blob.sync().await.unwrap_err().kind, ErrorKind::Failed);
+        blob.sync().await.unwrap();
+        for _ in 0..5 {
+            assert!(blob.finish(finished(info("a", None), 4)).await.is_err());
+        }
+        fs::remove_file(&control).unwrap();
+        blob.finish(finished(info("a", None), 4)).await.unwrap();
+    }
+
+    #[actix_rt::test]
+    async fn a_stalled_write_goes_on_though_nobody_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = dir.path().join("faults");
+        let store = Faulty::new(MemoryStore::new(), Faults::at(&control));
+        let held = Arc::new(());
+        let ticket = Ticket::new(Arc::clone(&held) as _);
+        let mut blob = store.create(info("a", Some(4)), ticket).await.unwrap().blob;
+        fs::write(&control, "stall write 20 1").unwrap();
+        let mut write = blob.write(0, vec![Bytes::from_static(b"abcd")]);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(write.as_mut().poll(&mut context).is_pending());
+        drop(write);
+        drop(blob);
+        while Arc::strong_count(&held) > 1 {
+            thread::yield_now();
+        }
+        assert_eq!(store.open(&id("a"), Ticket::unwatched()).await.unwrap().stored, 4);
+    }
+
+    #[test]
+    fn an_owner_is_tripped_once_and_again_when_the_file_is_rewritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = dir.path().join("faults");
+        let faults = Faults::at(&control);
+        assert!(!faults.trip("append"));
+        for text in ["panic append 1", "panic append 1 \n"] {
+            fs::write(&control, text).unwrap();
+            assert!(!faults.trip("inspect"));
+            assert!(faults.trip("append"));
+            assert!(!faults.trip("append"));
+        }
+    }
+}
