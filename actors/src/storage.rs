@@ -150,7 +150,8 @@ pub trait Storage: Send + Sync + 'static {
     fn waiting_finals(&self) -> Op<Vec<UploadId>>;
 
     /// Looks at the next few entries of the store (`cursor` starts as `None`; `next` is `None` at the end of a round),
-    /// and names those that have not changed since `before`, or whose own expiry has passed. Candidates only.
+    /// and names those that have not changed since `before`, or whose own expiry has passed. Candidates only; finished
+    /// uploads are left out, but for partial ones, since the others don't expire.
     fn scan(&self, cursor: Option<ScanCursor>, before: SystemTime, now: SystemTime) -> Op<ScanPage>;
 
     /// Keeps a small named value for the service itself, and gives back what was there before. `None` only reads.

@@ -301,7 +301,9 @@ async fn finds_candidates(store: &dyn Storage) {
     create(store, short_lived).await;
     let kind = Kind::Final { partials: vec![id("a")] };
     create(store, Info { kind, ..info("final", None) }).await.blob.stage(0).await.unwrap();
-    let all = ["a", "b/c/d", "b/e", "f", "final", "own/expiry"];
+    store_finished(store, "done", Kind::Single, b"x").await;
+    store_finished(store, "part", Kind::Partial, b"x").await;
+    let all = ["a", "b/c/d", "b/e", "f", "final", "own/expiry", "part"];
     assert_eq!(scan(store, now + hour, now).await, all);
     assert_eq!(scan(store, now - hour, now).await, ["own/expiry"]);
     assert_eq!(scan(store, now - hour, SystemTime::UNIX_EPOCH).await, Vec::<String>::new());

@@ -94,6 +94,8 @@ struct Shared {
     disk: Arc<Disk>,
     /// For syncs of the whole file system.
     volume: Arc<OwnedFd>,
+    /// The number of that file system.
+    device: u64,
     scan_entries: usize,
     _lock: OwnedFd,
 }
@@ -118,14 +120,11 @@ impl FileStore {
     /// When the directory can't be used, or another process uses it.
     pub fn open(config: Config, disk: Arc<Disk>) -> Result<Self, OpenError> {
         let Config { dir, durability, file_mode, dir_mode, roots, scan_entries } = config;
-        let unusable = |source| match Errno::from_io_error(&source) {
-            Some(Errno::NOSYS | Errno::PERM) => OpenError::Unguarded { path: dir.clone() },
-            _ => OpenError::Unusable { path: dir.clone(), source },
-        };
+        let unusable = |source| OpenError::Unusable { path: dir.clone(), source };
         DirBuilder::new().recursive(true).mode(dir_mode).create(&dir).map_err(unusable)?;
-        let mut opened = vec![open_root(&dir).map_err(unusable)?];
+        let mut opened = vec![open_root(&dir)?];
         for root in roots {
-            opened.push(open_root(&root).map_err(|source| OpenError::Unusable { path: root, source })?);
+            opened.push(open_root(&root)?);
         }
         let layout = Layout {
             directory: opened[0].names[0].clone(),
@@ -137,8 +136,10 @@ impl FileStore {
         };
         let lock = prepare(&layout).map_err(unusable)?.ok_or_else(|| OpenError::Locked { path: dir.clone() })?;
         layout.sweep().map_err(unusable)?;
-        let volume = layout::volume(layout.main()).map_err(unusable)?;
-        Ok(Self { shared: Arc::new(Shared { layout, disk, volume, scan_entries, _lock: lock }) })
+        let volume = layout.main().directory(".").map_err(unusable)?;
+        let device = fstat(&volume).map_err(|error| unusable(error.into()))?.st_dev;
+        let volume = Arc::new(volume);
+        Ok(Self { shared: Arc::new(Shared { layout, disk, volume, device, scan_entries, _lock: lock }) })
     }
 
     /// The disk pool it works on.
@@ -155,10 +156,15 @@ impl FileStore {
 }
 
 /// Opens a directory and gathers the names under which paths may mention it, the true one first.
-fn open_root(path: &Path) -> io::Result<Root> {
-    let mut names = vec![fs::canonicalize(path)?, std::path::absolute(path)?];
+fn open_root(path: &Path) -> Result<Root, OpenError> {
+    let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
+    let mut names = vec![fs::canonicalize(path).map_err(unusable)?, std::path::absolute(path).map_err(unusable)?];
     names.dedup();
-    Ok(Root { names, beneath: Beneath::open(path)? })
+    let beneath = Beneath::open(path).map_err(|source| match Errno::from_io_error(&source) {
+        Some(Errno::NOSYS | Errno::PERM) => OpenError::Unguarded { path: path.to_owned() },
+        _ => unusable(source),
+    })?;
+    Ok(Root { names, beneath })
 }
 
 /// Makes wharf's own directories and takes the lock; `None` when another process has it.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::{Blob, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket, Written};
-use crate::{Info, Record, UploadId};
+use crate::{Info, Kind, Record, UploadId};
 
 /// A store that forgets everything when its last clone is dropped.
 #[derive(Clone, Default)]
@@ -142,8 +142,9 @@ impl Storage for MemoryStore {
         later(Ticket::unwatched(), move || {
             let now_secs = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
             let own_expiry = |stored: &Stored| stored.info.own.as_ref().and_then(|own| own.expires_at_secs);
-            let expired =
-                |stored: &Stored| stored.changed < before || own_expiry(stored).is_some_and(|expiry| expiry < now_secs);
+            let stays = |stored: &Stored| stored.info.kind != Kind::Partial && stored.info.is_finished(stored.len());
+            let is_late = |stored: &Stored| own_expiry(stored).is_some_and(|expiry| expiry < now_secs);
+            let expired = |stored: &Stored| !stays(stored) && (stored.changed < before || is_late(stored));
             let candidates = shelves.uploads.iter().filter(|stored| expired(stored));
             Ok(ScanPage { candidates: candidates.map(|stored| stored.key().clone()).collect(), next: None })
         })

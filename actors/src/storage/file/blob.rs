@@ -108,6 +108,25 @@ impl FileBlob {
             .map_err(|error| layout::lookup("open a partial upload", error))?;
         Ok((file, length))
     }
+
+    /// Appends the bytes of the finished uploads to the empty data file.
+    async fn copy_all(&self, partials: Vec<UploadId>) -> Result<u64, StorageError> {
+        let mut total = 0;
+        for partial in partials {
+            let (file, length) = self.job(Lane::Write, move |blob| blob.open_partial(&partial)).await?;
+            let file = Arc::new(file);
+            let mut done = 0;
+            while done < length {
+                let slice = SLICE.min(length - done);
+                let (from, at, to_at) = (Arc::clone(&file), done, total + done);
+                let copy = move |blob: &Self| transfer::copy(&from, at, blob.data()?, to_at, slice);
+                self.system_job(Lane::Write, "concatenate", copy).await?;
+                done += slice;
+            }
+            total += length;
+        }
+        Ok(total)
+    }
 }
 
 impl Blob for FileBlob {
@@ -127,7 +146,9 @@ impl Blob for FileBlob {
                 // Bytes written before a rest belong to the file, whoever syncs it.
                 blob.system_job(Lane::Metadata, "open to sync", |blob| blob.data().map(|_| ())).await?;
             }
-            let volume = (blob.spot.root == 0).then(|| Arc::clone(&blob.shared.volume));
+            // Another file system may be mounted beneath the directory; a sync of this one would not reach it.
+            let device = blob.file.get().and_then(|file| fstat(file).ok()).map(|stat| stat.st_dev);
+            let volume = (device == Some(blob.shared.device)).then(|| Arc::clone(&blob.shared.volume));
             let target = Target { file: Arc::clone(&blob.file), volume };
             blob.shared.disk.commit(blob.ticket.clone(), target).await
         })
@@ -185,23 +206,15 @@ impl Blob for FileBlob {
 
     fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64> {
         let blob = self.clone();
+        let clear = |blob: &Self| Ok(ftruncate(blob.data()?, 0)?);
         Box::pin(async move {
-            blob.system_job(Lane::Write, "concatenate", |blob| Ok(ftruncate(blob.data()?, 0)?)).await?;
-            let mut total = 0;
-            for partial in partials {
-                let (file, length) = blob.job(Lane::Write, move |blob| blob.open_partial(&partial)).await?;
-                let file = Arc::new(file);
-                let mut done = 0;
-                while done < length {
-                    let slice = SLICE.min(length - done);
-                    let (from, at, to_at) = (Arc::clone(&file), done, total + done);
-                    let copy = move |blob: &Self| transfer::copy(&from, at, blob.data()?, to_at, slice);
-                    blob.system_job(Lane::Write, "concatenate", copy).await?;
-                    done += slice;
-                }
-                total += length;
+            blob.system_job(Lane::Write, "concatenate", clear).await?;
+            let copied = blob.copy_all(partials).await;
+            if copied.is_err() {
+                // A full disk would stay full of a copy that nobody can use. The next call clears it anyway.
+                let _ = blob.system_job(Lane::Write, "concatenate", clear).await;
             }
-            Ok(total)
+            copied
         })
     }
 

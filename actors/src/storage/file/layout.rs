@@ -8,12 +8,8 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -297,9 +293,4 @@ pub(super) fn lookup(action: &'static str, error: io::Error) -> StorageError {
         return StorageError::new(ErrorKind::NotFound, action, error);
     }
     StorageError::from_io(action, error)
-}
-
-/// A descriptor by which the file system of the storage directory can be synced.
-pub(super) fn volume(main: &Beneath) -> io::Result<Arc<OwnedFd>> {
-    Ok(Arc::new(main.directory(".")?))
 }

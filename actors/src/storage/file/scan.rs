@@ -1,17 +1,17 @@
 //! A walk through the storage directory in slices, in search of uploads that may have expired.
 //!
-//! An entry costs one look at its data file. Its `.info` is read only when the data file is missing from the usual
-//! place or young, since then only the `.info` can tell where the data is, and whether an own expiry has passed.
+//! Each upload costs one small read of its `.info`. That is far cheaper than to bother an owner with what can't expire:
+//! most uploads in a store that has been in use are finished, and of the finished ones only partial ones expire.
 
 use std::{io, time::SystemTime};
 
 use rustix::{
-    fs::{Dir, FileType, Stat},
+    fs::{Dir, FileType},
     io::Errno,
 };
 
-use super::layout::{self, Layout};
-use crate::UploadId;
+use super::layout::{self, Found, Layout};
+use crate::{Kind, UploadId};
 
 /// The way down to where a walk stands: each directory's open listing and its path with a slash behind it.
 #[derive(Default)]
@@ -82,14 +82,13 @@ fn classify(layout: &Layout, path: &str, name: &str, kind: FileType) -> Entry {
 }
 
 fn may_have_expired(layout: &Layout, id: &UploadId, before: SystemTime, now: SystemTime) -> bool {
-    let is_old = |stat: &Stat| layout::is_regular(stat) && layout::modified(stat) < before;
-    if layout.main().stat(id.as_str()).is_ok_and(|stat| is_old(&stat)) {
-        return true;
+    let Ok(Found { info, stat, .. }) = layout.find(id) else { return false };
+    if info.kind != Kind::Partial && info.is_finished(layout::size(&stat)) {
+        return false;
     }
-    let Ok(found) = layout.find(id) else { return false };
-    let own_expiry = found.info.own.and_then(|own| own.expires_at_secs);
+    let own_expiry = info.own.and_then(|own| own.expires_at_secs);
     let now_secs = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    is_old(&found.stat) || own_expiry.is_some_and(|expiry| expiry < now_secs)
+    layout::modified(&stat) < before || own_expiry.is_some_and(|expiry| expiry < now_secs)
 }
 
 /// The final uploads that are noted as waiting, at most `most` of them.
