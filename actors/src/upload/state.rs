@@ -15,6 +15,8 @@ mod completed;
 #[cfg(test)]
 mod exhaustive;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod world;
