@@ -491,6 +491,19 @@ fn a_final_upload_without_its_partial_ones_is_gone() {
 }
 
 #[test]
+fn nothing_more_is_stored_once_a_partial_upload_is_lost() {
+    let is_final = Found { is_final: true, ..found(None, 0) };
+    let steps = [
+        (Event::Annotate(Some('a')), vec![Effect::Save]),
+        (Event::Annotate(Some('z')), vec![]),
+        (Event::PartialLost, vec![]),
+        (DONE, vec![Effect::Answer('a', Answer::Annotated), Effect::Delete { expired: false }]),
+        (DONE, vec![refused('z', NotFound), Effect::Retire]),
+    ];
+    history(is_final, PLAIN, steps);
+}
+
+#[test]
 fn expiry_is_refused_while_somebody_needs_the_upload() {
     let steps = [
         (begin('b', 0), vec![granted('b', 1, 0, 9)]),
