@@ -13,7 +13,13 @@ use std::collections::VecDeque;
 mod advance;
 mod completed;
 #[cfg(test)]
+mod exhaustive;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 /// A lease's number, unique in the process.
 pub(crate) type LeaseId = u64;
@@ -164,7 +170,7 @@ pub(crate) enum Answer {
 }
 
 /// What is to be done. At most one of the store's operations (the first group) is under way at any time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Effect<A, P> {
     /// Mark what follows as tentative.
     Stage { base: u64 },
@@ -432,7 +438,10 @@ impl<A, P: Piece> State<A, P> {
             let expected = if held.tentative { held.base } else { held.handed };
             matches!(held.closing, Closing::Open) && begin.offset != expected
         });
-        if self.is_final {
+        if matches!(self.phase, Phase::Deleting { .. } | Phase::Gone { .. } | Phase::Broken) {
+            // Answered with all others, whatever it asks for.
+            self.waiters.push_back(Waiter::Begin(asker, begin));
+        } else if self.is_final {
             effects.push(Effect::Answer(asker, Answer::Refused(Refusal::ModifyFinal)));
         } else if self.closed {
             effects.push(Effect::Answer(asker, Answer::Refused(Refusal::ShuttingDown)));

@@ -104,7 +104,8 @@ impl<A, P: Piece> State<A, P> {
     }
 
     fn finish(&mut self, effects: &mut Effects<A, P>) -> bool {
-        if self.policy.sync_finish && self.durable < self.stored {
+        let sync = self.policy.sync_finish || self.policy.sync_always;
+        if sync && self.durable < self.stored {
             return self.start(Busy::Sync, Effect::Sync, effects);
         }
         let length = self.stored;

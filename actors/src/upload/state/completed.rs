@@ -8,7 +8,12 @@ impl<A, P: Piece> State<A, P> {
         let Some(busy) = self.busy.take() else { return };
         match (busy, result) {
             (Busy::Stage, Ok(())) => self.staged = true,
-            (Busy::Stage | Busy::Keep, Err(fault)) => self.fail_lease(fault, effects),
+            (Busy::Stage, Err(fault)) => {
+                // The mark may be there all the same, and would take later bytes with it: it is taken away.
+                self.staged = true;
+                self.fail_lease(fault, effects);
+            }
+            (Busy::Keep, Err(fault)) => self.fail_lease(fault, effects),
             (Busy::Keep, Ok(())) => {
                 self.staged = false;
                 self.stored = self.written;
@@ -110,6 +115,8 @@ impl<A, P: Piece> State<A, P> {
         match result {
             Ok(length) => {
                 (self.stored, self.written, self.length) = (length, length, Some(length));
+                // Joining replaces what was there, synced or not.
+                self.durable = 0;
                 self.phase = Phase::Joined;
             }
             // A final upload whose partial one is gone can never be had.

@@ -1,0 +1,775 @@
+//! A world around the machine, for tests: a store that may fail, clients that follow scripts, and checks of what the
+//! machine promises after each step.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, Begin, Effect, Event, Fault, Found, LeaseId, Piece, Policy, Refusal, State};
+
+/// Fails the step when the condition does not hold.
+macro_rules! check {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(format!($($message)+));
+        }
+    };
+}
+
+/// What a step found wrong.
+pub(super) type Checked = Result<(), String>;
+
+/// Some bytes of a lease, counted from its first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Run {
+    lease: LeaseId,
+    from: u64,
+    len: u64,
+}
+
+impl Piece for Run {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+/// Where a byte in the store comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Byte {
+    /// It was there at the start.
+    Found,
+    /// Of a lease; the how manieth.
+    Of(LeaseId, u64),
+    /// Of the partial uploads.
+    Joined,
+    /// A failed sync has lost it.
+    Lost,
+}
+
+/// Where a client begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    Exactly(u64),
+    /// The offset that it was told last.
+    Told,
+    /// The one that will be right once an open lease has ended.
+    End,
+}
+
+/// What a client does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Begin { at: At, tentative: bool, declared: Option<u64>, announced: Option<u64> },
+    Append(u64),
+    Commit,
+    Inspect,
+    Peek,
+    Terminate,
+    Annotate,
+    AnnotateUnheard,
+    Expire,
+    Close,
+    PartialsReady(u64),
+    PartialLost,
+}
+
+/// A plain request for a lease.
+pub(super) const fn begin(at: At) -> Act {
+    Act::Begin { at, tentative: false, declared: None, announced: None }
+}
+
+/// A request for a lease whose bytes count only with the commit.
+pub(super) const fn tentative(at: At) -> Act {
+    Act::Begin { at, tentative: true, declared: None, announced: None }
+}
+
+/// What stays the same in a world.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    pub(super) found: Found,
+    pub(super) policy: Policy,
+    pub(super) scripts: Vec<Vec<Act>>,
+    /// How many operations may fail.
+    pub(super) faults: u8,
+    /// Whether a holder of a lease may go away at any time.
+    pub(super) vanish: bool,
+}
+
+impl Setup {
+    fn sync_always(&self) -> bool {
+        self.policy.sync_always
+    }
+}
+
+/// How an operation ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Ok,
+    Failed(Fault),
+    /// The effect is there, and yet a failure is reported.
+    DoneButFailed,
+    /// A write that stored so many bytes.
+    Short(u64, Fault),
+}
+
+/// A step of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Move {
+    /// The next thing in a client's script.
+    Act(usize),
+    /// A client goes away.
+    Vanish(usize),
+    /// The operation under way ends.
+    Complete(Outcome),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Client {
+    /// How far it is in its script.
+    next: usize,
+    lease: Option<LeaseId>,
+    /// The offset that it was told last.
+    told: u64,
+    /// It goes on after the answer to this.
+    waits_for: Option<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Store {
+    bytes: Vec<Byte>,
+    staged: Option<u64>,
+    durable: u64,
+    length: Option<u64>,
+    finished: bool,
+    /// Deletion has begun.
+    deleting: bool,
+    gone: bool,
+}
+
+impl Store {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The bytes that count.
+    fn visible(&self) -> u64 {
+        self.staged.unwrap_or(self.len())
+    }
+
+    fn cut(&mut self, to: u64) {
+        self.bytes.truncate(to as usize);
+    }
+}
+
+/// What was seen of a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Seen {
+    id: LeaseId,
+    base: u64,
+    /// Bytes handed over while it was open.
+    handed: u64,
+    tentative: bool,
+    open: bool,
+    committed: bool,
+    kept: bool,
+}
+
+impl Seen {
+    /// Where a take-over would begin.
+    fn successor(&self) -> u64 {
+        if self.tentative { self.base } else { self.base + self.handed }
+    }
+}
+
+/// What an unanswered asker may be told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Asked {
+    Begin(usize, Begin),
+    Append {
+        end: u64,
+        open: bool,
+        fits: bool,
+    },
+    Commit {
+        lease: LeaseId,
+        open: bool,
+    },
+    Inspect(usize),
+    Peek,
+    Terminate,
+    /// Whether it has been stored since.
+    Annotate {
+        stored: bool,
+    },
+    Probe,
+}
+
+/// The machine, the store, the clients, and what has been seen so far.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    state: State<u8, Run>,
+    store: Store,
+    operation: Option<Effect<u8, Run>>,
+    clients: Vec<Client>,
+    leases: Vec<Seen>,
+    unanswered: BTreeMap<u8, Asked>,
+    faults_left: u8,
+    faulted: bool,
+    /// The store is in a state that only a new owner can find out.
+    broken: bool,
+    closed: bool,
+    retired: bool,
+    /// An expiry came while nobody needed the upload.
+    may_expire: bool,
+    /// The largest offset that somebody was told.
+    told: u64,
+    stored_before: u64,
+    /// An offset told in this step, to be tried out.
+    try_offset: Option<u64>,
+    probing: bool,
+}
+
+const PROBE: u8 = u8::MAX;
+
+impl World {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let Found { length, stored, finished, .. } = setup.found;
+        Self {
+            state: State::new(setup.found, setup.policy, 1),
+            store: Store {
+                bytes: vec![Byte::Found; stored as usize],
+                staged: None,
+                durable: stored,
+                length,
+                finished,
+                deleting: false,
+                gone: false,
+            },
+            operation: None,
+            clients: vec![Client::default(); setup.scripts.len()],
+            leases: Vec::new(),
+            unanswered: BTreeMap::new(),
+            faults_left: setup.faults,
+            faulted: false,
+            broken: false,
+            closed: false,
+            retired: false,
+            may_expire: false,
+            told: if setup.found.is_final { 0 } else { stored },
+            stored_before: stored,
+            try_offset: None,
+            probing: false,
+        }
+    }
+
+    /// All that can happen now.
+    pub(super) fn moves(&self, setup: &Setup) -> Vec<Move> {
+        let mut moves = Vec::new();
+        for (index, client) in self.clients.iter().enumerate() {
+            let more = client.next < setup.scripts[index].len() || client.lease.is_some();
+            if more && client.waits_for.is_none() {
+                moves.push(Move::Act(index));
+            }
+            if setup.vanish && client.lease.is_some() && client.next < setup.scripts[index].len() {
+                moves.push(Move::Vanish(index));
+            }
+        }
+        if let Some(operation) = &self.operation {
+            moves.push(Move::Complete(Outcome::Ok));
+            if self.faults_left > 0 {
+                moves.extend(failures(operation).into_iter().map(Move::Complete));
+            }
+        }
+        moves
+    }
+
+    /// Takes one step, and checks what the machine promises.
+    pub(super) fn step(&mut self, setup: &Setup, step: Move) -> Checked {
+        let mut went_back = false;
+        let event = match step {
+            Move::Act(client) => match setup.scripts[client].get(self.clients[client].next) {
+                Some(act) => self.act(setup, client, *act),
+                None => self.release(client),
+            },
+            Move::Vanish(client) => {
+                self.clients[client].next = setup.scripts[client].len();
+                self.release(client)
+            }
+            Move::Complete(outcome) => {
+                let Some(operation) = self.operation.take() else { return Err("nothing to complete".into()) };
+                went_back = matches!(operation, Effect::Cut { .. } | Effect::Join);
+                self.complete(setup, operation, outcome)
+            }
+        };
+        self.feed(setup, event)?;
+        let stored = self.state.stored();
+        check!(went_back || stored >= self.stored_before, "the offset went back to {stored}");
+        self.stored_before = stored;
+        self.check_layout()?;
+        match self.try_offset.take() {
+            Some(offset) if !self.probing => self.probe(setup, offset),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the machine an event, and does what it asks for.
+    fn feed(&mut self, setup: &Setup, event: Event<u8, Run>) -> Checked {
+        let mut effects = Vec::new();
+        let must_not_end = match &event {
+            Event::Begin(_, begin) => self.open_lease().is_some_and(|seen| seen.successor() != begin.offset),
+            _ => false,
+        };
+        self.state.on(event, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::EndLease { lease, .. } => {
+                    check!(!must_not_end, "a stale request has ended a lease");
+                    let seen = self.leases.iter_mut().find(|seen| seen.id == lease && seen.open);
+                    let Some(seen) = seen else { return Err(format!("lease {lease} is not open")) };
+                    seen.open = false;
+                }
+                Effect::Answer(asker, answer) => self.answered(setup, asker, answer)?,
+                Effect::Retire => {
+                    check!(self.store.gone || self.broken, "retires without need");
+                    self.retired = true;
+                }
+                operation => self.begin_operation(setup, operation)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn open_lease(&self) -> Option<&Seen> {
+        self.leases.iter().find(|seen| seen.open)
+    }
+
+    fn limit(&self, setup: &Setup) -> Option<u64> {
+        self.store.length.or(setup.policy.max_size)
+    }
+
+    fn release(&mut self, client: usize) -> Event<u8, Run> {
+        let lease = self.clients[client].lease.take().unwrap_or_default();
+        self.end_by_holder(lease, false);
+        Event::Release(lease)
+    }
+
+    /// Whether the lease was open until now.
+    fn end_by_holder(&mut self, lease: LeaseId, committed: bool) -> bool {
+        let Some(seen) = self.leases.iter_mut().find(|seen| seen.id == lease) else { return false };
+        let open = std::mem::replace(&mut seen.open, false);
+        seen.committed |= open && committed;
+        open
+    }
+
+    fn act(&mut self, setup: &Setup, client: usize, act: Act) -> Event<u8, Run> {
+        let asker = (client * 16 + self.clients[client].next) as u8;
+        self.clients[client].next += 1;
+        let lease = self.clients[client].lease;
+        match act {
+            Act::Append(len) => return self.append(setup, asker, lease.unwrap_or_default(), len),
+            Act::Expire => {
+                let idle = self.unanswered.is_empty() && self.open_lease().is_none() && self.operation.is_none();
+                self.may_expire |= idle;
+                return Event::Expire;
+            }
+            Act::Close => {
+                self.closed = true;
+                return Event::Close;
+            }
+            Act::AnnotateUnheard => return Event::Annotate(None),
+            Act::PartialsReady(length) => {
+                self.store.length.get_or_insert(length);
+                return Event::PartialsReady(length);
+            }
+            Act::PartialLost => return Event::PartialLost,
+            _ => self.clients[client].waits_for = Some(asker),
+        }
+        let (asked, event) = match act {
+            Act::Begin { at, tentative, declared, announced } => {
+                let offset = self.offset(client, at);
+                let begin = Begin { offset, declared_length: declared, announced, tentative };
+                (Asked::Begin(client, begin), Event::Begin(asker, begin))
+            }
+            Act::Commit => {
+                let lease = lease.unwrap_or_default();
+                self.clients[client].lease = None;
+                let open = self.end_by_holder(lease, true);
+                (Asked::Commit { lease, open }, Event::Commit(asker, lease))
+            }
+            Act::Inspect => (Asked::Inspect(client), Event::Inspect(asker)),
+            Act::Terminate => (Asked::Terminate, Event::Terminate(asker)),
+            Act::Annotate => (Asked::Annotate { stored: false }, Event::Annotate(Some(asker))),
+            _ => (Asked::Peek, Event::Peek(asker)),
+        };
+        self.unanswered.insert(asker, asked);
+        event
+    }
+
+    fn offset(&self, client: usize, at: At) -> u64 {
+        match at {
+            At::Exactly(offset) => offset,
+            At::Told => self.clients[client].told,
+            At::End => self.open_lease().map_or(self.store.visible(), Seen::successor),
+        }
+    }
+
+    fn append(&mut self, setup: &Setup, asker: u8, lease: LeaseId, len: u64) -> Event<u8, Run> {
+        let limit = self.limit(setup);
+        let mut run = Run { lease, from: 0, len };
+        let mut asked = Asked::Append { end: 0, open: false, fits: true };
+        if let Some(seen) = self.leases.iter_mut().find(|seen| seen.id == lease && seen.open) {
+            let end = seen.base + seen.handed + len;
+            let fits = limit.is_none_or(|limit| end <= limit);
+            run.from = seen.handed;
+            if fits {
+                seen.handed += len;
+            }
+            asked = Asked::Append { end, open: true, fits };
+        }
+        self.unanswered.insert(asker, asked);
+        Event::Append(asker, lease, run)
+    }
+}
+
+/// The ways in which an operation may fail.
+fn failures(operation: &Effect<u8, Run>) -> Vec<Outcome> {
+    match operation {
+        Effect::Write { pieces, .. } => {
+            let len: u64 = pieces.iter().map(Piece::len).sum();
+            let mut failures: Vec<_> = (0..len).map(|len| Outcome::Short(len, Fault::Failed)).collect();
+            failures.push(Outcome::Short(len / 2, Fault::NoSpace));
+            failures
+        }
+        Effect::Stage { .. } | Effect::Keep => vec![Outcome::Failed(Fault::Failed), Outcome::DoneButFailed],
+        Effect::Join => vec![Outcome::Failed(Fault::Failed), Outcome::Failed(Fault::NotFound)],
+        _ => vec![Outcome::Failed(Fault::Failed)],
+    }
+}
+
+// What the store does.
+impl World {
+    fn begin_operation(&mut self, setup: &Setup, operation: Effect<u8, Run>) -> Checked {
+        check!(self.operation.is_none(), "{operation:?} while {:?} is under way", self.operation);
+        check!(!self.store.deleting, "{operation:?} after deletion began");
+        check!(!self.broken, "{operation:?} on a broken upload");
+        let (len, staged) = (self.store.len(), self.store.staged);
+        match &operation {
+            Effect::Stage { base } => check!(*base == len && staged.is_none(), "stages at {base} of {len}"),
+            Effect::Write { at, pieces } => {
+                check!(*at == len && !self.store.finished, "writes at {at} of {len}");
+                for piece in pieces {
+                    let Some(seen) = self.leases.iter().find(|seen| seen.id == piece.lease) else {
+                        return Err("writes without a lease".into());
+                    };
+                    let expected = seen.tentative.then_some(seen.base);
+                    check!(staged == expected, "staged {staged:?}, not {expected:?}");
+                }
+            }
+            Effect::Keep => {
+                let committed = self.leases.last().is_some_and(|seen| seen.tentative && seen.committed);
+                check!(staged.is_some() && committed, "keeps what was not committed");
+            }
+            Effect::Discard { base } => {
+                let open = self.leases.last().is_none_or(|seen| seen.base != *base || seen.open);
+                check!(!open, "discards {base} under an open lease");
+            }
+            Effect::Sync => check!(staged.is_none(), "syncs what is tentative"),
+            Effect::Cut { to } => check!(*to == self.store.durable, "cuts at {to}, not at what is durable"),
+            Effect::Declare { length } => {
+                check!(self.store.length.is_none() && *length >= len, "declares {length}");
+            }
+            Effect::Finish { length } => {
+                let whole = *length == len && staged.is_none() && !self.store.finished;
+                check!(whole && self.store.length == Some(len), "finishes at {length} of {len}");
+                check!(!self.store.bytes.contains(&Byte::Lost), "finishes with lost bytes");
+                check!(!setup.policy.sync_finish || self.store.durable == len, "finishes what is not durable");
+            }
+            Effect::Save => {
+                for asked in self.unanswered.values_mut() {
+                    if let Asked::Annotate { stored } = asked {
+                        *stored = true;
+                    }
+                }
+            }
+            Effect::Delete { expired } => {
+                check!(!expired || self.may_expire, "expires what somebody needs");
+                self.store.deleting = true;
+            }
+            _ => {}
+        }
+        self.operation = Some(operation);
+        Ok(())
+    }
+
+    fn complete(&mut self, setup: &Setup, operation: Effect<u8, Run>, outcome: Outcome) -> Event<u8, Run> {
+        if outcome != Outcome::Ok {
+            self.faults_left -= 1;
+            self.faulted = true;
+        }
+        let done = matches!(outcome, Outcome::Ok | Outcome::DoneButFailed);
+        if let Effect::Write { pieces, .. } = operation {
+            return self.write(&pieces, outcome);
+        }
+        if done {
+            self.done(setup, &operation);
+        } else {
+            self.failed(&operation);
+        }
+        let result = match outcome {
+            Outcome::Ok => Ok(()),
+            Outcome::Failed(fault) => Err(fault),
+            _ => Err(Fault::Failed),
+        };
+        match operation {
+            Effect::Join => Event::Joined(result.map(|()| self.store.len())),
+            _ => Event::Done(result),
+        }
+    }
+
+    fn write(&mut self, pieces: &[Run], outcome: Outcome) -> Event<u8, Run> {
+        let data = pieces.iter().flat_map(|run| (run.from..run.from + run.len).map(|at| Byte::Of(run.lease, at)));
+        let (len, fault) = match outcome {
+            Outcome::Short(len, fault) => (len, Some(fault)),
+            _ => (pieces.iter().map(Piece::len).sum(), None),
+        };
+        self.store.bytes.extend(data.take(len as usize));
+        Event::Wrote(len, fault)
+    }
+
+    fn done(&mut self, setup: &Setup, operation: &Effect<u8, Run>) {
+        let store = &mut self.store;
+        match *operation {
+            Effect::Stage { base } => store.staged = Some(base),
+            Effect::Keep => {
+                store.staged = None;
+                if setup.policy.sync_always {
+                    store.durable = store.len();
+                }
+                if let Some(seen) = self.leases.last_mut() {
+                    seen.kept = true;
+                }
+            }
+            Effect::Discard { base } => {
+                store.staged = None;
+                store.cut(base);
+            }
+            Effect::Sync => store.durable = store.len(),
+            Effect::Cut { to } => store.cut(to),
+            Effect::Declare { length } => store.length = Some(length),
+            Effect::Finish { .. } => store.finished = true,
+            Effect::Join => {
+                store.bytes = vec![Byte::Joined; store.length.unwrap_or_default() as usize];
+                store.durable = 0;
+            }
+            Effect::Delete { .. } => store.gone = true,
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, operation: &Effect<u8, Run>) {
+        match operation {
+            Effect::Sync => {
+                for byte in self.store.bytes.iter_mut().skip(self.store.durable as usize) {
+                    *byte = Byte::Lost;
+                }
+                self.told = self.told.min(self.store.durable);
+            }
+            Effect::Discard { .. } | Effect::Cut { .. } | Effect::Delete { .. } => self.broken = true,
+            _ => {}
+        }
+    }
+}
+
+// What askers are told, and what must hold.
+impl World {
+    fn answered(&mut self, setup: &Setup, asker: u8, answer: Answer) -> Checked {
+        let Some(asked) = self.unanswered.remove(&asker) else {
+            return Err(format!("{asker} got {answer:?} and had not asked, or was answered before"));
+        };
+        if let Some(client) = self.clients.iter_mut().find(|client| client.waits_for == Some(asker)) {
+            client.waits_for = None;
+        }
+        let excused = self.faulted || self.store.deleting;
+        match (asked, answer) {
+            (Asked::Begin(client, begin), answer) => self.begin_answered(setup, client, begin, answer),
+            (Asked::Append { end, open: true, fits: true }, Answer::Appended { offset }) => {
+                check!(offset == end && self.store.len() >= end, "appended {offset}, not {end}");
+                Ok(())
+            }
+            (Asked::Append { open: true, fits: false, .. }, Answer::Refused(Refusal::SizeExceeded)) => Ok(()),
+            (Asked::Append { open, fits, .. }, Answer::Refused(refusal)) => {
+                check!(!open || (fits && excused), "append refused: {refusal:?}");
+                Ok(())
+            }
+            (Asked::Commit { lease, open: true }, Answer::Committed { offset, finished }) => {
+                let end = self.leases.iter().find(|seen| seen.id == lease).map(|seen| seen.base + seen.handed);
+                check!(end == Some(offset), "committed {offset}, not {end:?}");
+                check!(finished == self.store.finished, "committed with finished {finished}");
+                self.tell(setup, offset)
+            }
+            (Asked::Inspect(client), Answer::Inspected { offset: Some(offset) }) => {
+                self.clients[client].told = offset;
+                self.try_offset = Some(offset);
+                check!(self.open_lease().is_none(), "told an offset under an open lease");
+                self.tell(setup, offset)
+            }
+            (Asked::Inspect(_), Answer::Inspected { offset: None }) => {
+                check!(setup.found.is_final && !self.store.finished, "no offset");
+                Ok(())
+            }
+            (Asked::Peek, Answer::Peeked { finished }) => {
+                check!(finished == self.store.finished, "peeked {finished}");
+                Ok(())
+            }
+            (Asked::Terminate, Answer::Terminated) if self.store.gone => Ok(()),
+            (Asked::Annotate { stored: true }, Answer::Annotated) => Ok(()),
+            (Asked::Commit { open: false, .. }, Answer::Refused(_)) => Ok(()),
+            (Asked::Terminate, Answer::Refused(_)) if self.broken => Ok(()),
+            (Asked::Peek, Answer::Refused(_)) if self.broken || self.store.gone => Ok(()),
+            (Asked::Commit { .. } | Asked::Inspect(_) | Asked::Annotate { .. }, Answer::Refused(_)) if excused => {
+                Ok(())
+            }
+            (Asked::Probe, _) => self.probe_answered(answer),
+            (asked, answer) => Err(format!("{asked:?} got {answer:?}")),
+        }
+    }
+
+    fn begin_answered(&mut self, setup: &Setup, client: usize, begin: Begin, answer: Answer) -> Checked {
+        let limit = self.limit(setup);
+        let right = self.open_lease().map_or(self.store.visible(), Seen::successor) == begin.offset;
+        let refusal = match answer {
+            Answer::Granted { lease, offset, room } => {
+                check!(self.open_lease().is_none(), "granted a second lease");
+                check!(right && !self.store.finished, "granted at {offset}");
+                check!(!self.closed && !self.store.deleting, "granted by one that ends");
+                check!(room == limit.map(|limit| limit - offset), "room {room:?} of {limit:?}");
+                check!(begin.declared_length.is_none_or(|length| limit == Some(length)), "declared to no effect");
+                let (id, tentative) = (lease, begin.tentative);
+                let seen = Seen { id, base: offset, handed: 0, tentative, open: true, committed: false, kept: false };
+                self.leases.push(seen);
+                self.clients[client].lease = Some(lease);
+                self.clients[client].told = offset;
+                return self.tell(setup, offset);
+            }
+            Answer::Complete { offset } => {
+                check!(self.store.finished && offset == begin.offset, "complete at {offset}");
+                self.skip_to_next_request(setup, client);
+                return self.tell(setup, offset);
+            }
+            Answer::Refused(refusal) => refusal,
+            answer => return Err(format!("begin got {answer:?}")),
+        };
+        self.skip_to_next_request(setup, client);
+        let end = begin.offset.saturating_add(begin.announced.unwrap_or_default());
+        let because = match refusal {
+            Refusal::MismatchedOffset => !right,
+            Refusal::ModifyFinal => setup.found.is_final && !self.store.deleting,
+            Refusal::ShuttingDown => self.closed && !self.store.deleting,
+            Refusal::InvalidLength => {
+                begin.declared_length.is_some_and(|length| self.store.length.is_some() || length < self.store.len())
+            }
+            Refusal::MaxSizeExceeded => begin.declared_length > setup.policy.max_size,
+            Refusal::SizeExceeded => begin.declared_length.or(limit).is_some_and(|limit| end > limit),
+            Refusal::NotFound | Refusal::Expired => self.store.gone,
+            Refusal::NoSpace | Refusal::StoreFailed => self.faulted,
+            _ => false,
+        };
+        check!(because, "begin refused: {refusal:?}");
+        Ok(())
+    }
+
+    /// Whoever got no lease does not append.
+    fn skip_to_next_request(&mut self, setup: &Setup, client: usize) {
+        let script = &setup.scripts[client];
+        let client = &mut self.clients[client];
+        while matches!(script.get(client.next), Some(Act::Append(_) | Act::Commit)) {
+            client.next += 1;
+        }
+    }
+
+    /// Somebody is told an offset.
+    fn tell(&mut self, setup: &Setup, offset: u64) -> Checked {
+        check!(offset == self.store.visible(), "told {offset} of {}", self.store.visible());
+        check!(offset >= self.told, "told {offset} after {}", self.told);
+        check!(!setup.sync_always() || self.store.durable >= offset, "told {offset} that is not durable");
+        self.told = offset;
+        Ok(())
+    }
+
+    /// Each byte comes from one lease and lies where that lease handed it over.
+    fn check_layout(&self) -> Checked {
+        let stored = self.state.stored();
+        check!(stored <= self.store.len() || self.broken, "{stored} exceeds what is stored");
+        let mut last = 0;
+        for (at, byte) in (0..).zip(&self.store.bytes) {
+            let Byte::Of(lease, index) = *byte else {
+                check!(
+                    *byte != Byte::Lost
+                        || at >= stored
+                        || matches!(self.operation, Some(Effect::Cut { .. }))
+                        || self.broken,
+                    "a lost byte counts"
+                );
+                continue;
+            };
+            let Some(seen) = self.leases.iter().find(|seen| seen.id == lease) else { continue };
+            check!(lease >= last && seen.base + index == at, "byte {at} is the {index}th of lease {lease}");
+            check!(!seen.tentative || at < seen.base || at >= stored || seen.kept, "a tentative byte counts");
+            last = lease;
+        }
+        let open = self.leases.iter().filter(|seen| seen.open).count();
+        check!(open <= 1 && (open == 0 || self.state.has_lease()), "{open} leases are open");
+        Ok(())
+    }
+
+    /// Nothing can happen any more.
+    pub(super) fn check_quiet(&self) -> Checked {
+        check!(self.unanswered.is_empty(), "left without an answer: {:?}", self.unanswered);
+        check!(self.state.is_idle(), "not idle");
+        check!(self.state.is_finished() == (self.store.finished && !self.store.deleting && !self.broken), "finished?");
+        check!(self.retired == (self.store.gone || self.broken), "retired: {}", self.retired);
+        if self.faulted || self.store.gone {
+            return Ok(());
+        }
+        check!(self.state.stored() == self.store.len() && self.store.staged.is_none(), "something is not settled");
+        let ready = !self.state.is_waiting();
+        let whole = self.store.length == Some(self.store.len());
+        check!(!ready || whole == self.store.finished || self.leases_unused(), "not finished");
+        for seen in &self.leases {
+            let handed = if seen.tentative && !seen.committed { 0 } else { seen.handed };
+            let kept = self.store.bytes.iter().filter(|byte| matches!(byte, Byte::Of(id, _) if *id == seen.id)).count();
+            check!(kept as u64 == handed, "of {handed} bytes of lease {} there are {kept}", seen.id);
+        }
+        Ok(())
+    }
+
+    /// Nothing was ever asked of it.
+    fn leases_unused(&self) -> bool {
+        self.clients.iter().all(|client| client.next == 0)
+    }
+
+    /// An offset that was told is one where the next request may begin.
+    fn probe(&self, setup: &Setup, offset: u64) -> Checked {
+        let mut world = self.clone();
+        world.probing = true;
+        let begin = Begin { offset, declared_length: None, announced: None, tentative: false };
+        world.unanswered.insert(PROBE, Asked::Probe);
+        // Of the world's bookkeeping the probe needs only that its answer is looked at.
+        world.feed(setup, Event::Begin(PROBE, begin))?;
+        while world.unanswered.contains_key(&PROBE) {
+            check!(world.operation.is_some(), "nobody answers");
+            world.step(setup, Move::Complete(Outcome::Ok))?;
+        }
+        Ok(())
+    }
+
+    fn probe_answered(&self, answer: Answer) -> Checked {
+        let fine = match answer {
+            Answer::Granted { .. } | Answer::Complete { .. } => true,
+            Answer::Refused(Refusal::ShuttingDown) => self.closed,
+            Answer::Refused(Refusal::NotFound | Refusal::Expired) => self.store.gone,
+            Answer::Refused(Refusal::ModifyFinal) => self.store.finished,
+            _ => false,
+        };
+        check!(fine, "an offset that was told got {answer:?}");
+        Ok(())
+    }
+}
