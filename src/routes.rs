@@ -31,35 +31,35 @@ use exchange::{Body, Exchange, Reply};
 
 /// What the routes need to know of the settings.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     /// What requests mean.
-    pub rules: Rules,
+    pub(crate) rules: Rules,
     /// Which origins get what.
-    pub cors: Cors,
+    pub(crate) cors: Cors,
     /// How locations are written.
-    pub locations: LocationRules,
+    pub(crate) locations: LocationRules,
     /// The most bytes that one message to an owner carries.
-    pub message_bytes: usize,
+    pub(crate) message_bytes: usize,
     /// How many messages of one body may be under way.
-    pub window: usize,
+    pub(crate) window: usize,
     /// How long a body may be silent.
-    pub body_read: Duration,
+    pub(crate) body_read: Duration,
     /// Whether each request gets a line in the log.
-    pub log_requests: bool,
+    pub(crate) log_requests: bool,
 }
 
 /// Everything that a request can reach.
-pub struct Site {
+pub(crate) struct Site {
     /// The uploads.
-    pub uploads: Uploads,
+    pub(crate) uploads: Uploads,
     /// What is allowed.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The root of the requests' loggers.
-    pub logger: Logger,
+    pub(crate) logger: Logger,
 }
 
 /// Serves one request.
-pub async fn serve(request: HttpRequest, payload: web::Payload, site: web::Data<Arc<Site>>) -> HttpResponse {
+pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, site: web::Data<Arc<Site>>) -> HttpResponse {
     let site = Arc::clone(&site);
     // The extensions must not stay borrowed across an await.
     let (message, admitted, exchange) = {
@@ -126,7 +126,7 @@ async fn dispatch(
 
 /// What is asked before `100 Continue` goes out: all checks are done and the lease is taken, so that a client which
 /// waits for it sends no byte in vain (RFC 9110, 10.1.1).
-pub fn expect(site: Arc<Site>) -> Expect {
+pub(crate) fn expect(site: Arc<Site>) -> Expect {
     Box::new(move |request: Request| -> LocalBoxFuture<'static, Result<Request, Response<BoxBody>>> {
         let site = Arc::clone(&site);
         Box::pin(async move {
