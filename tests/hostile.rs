@@ -377,7 +377,7 @@ fn odd_but_legal_messages_are_served() {
         "POST http://wharf.test/files/ HTTP/1.1\r\nhost: wharf.test\r\ntus-resumable:1.0.0\r\nUPLOAD-LENGTH:\t 5 \t\r\n\r\n".to_owned(),
         format!("{CREATE}Upload-Length: 5\r\nX-Empty:\r\nConnection: close\r\n\r\n"),
         "POST /files/?a=b HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\n\r\n".to_owned(),
-        "POST /files/ HTTP/1.0\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\nExpect: 100-continue\r\n\r\n".to_owned(),
+        "POST /files/ HTTP/1.0\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n".to_owned(),
     ] {
         let answers = answers(&server, &message);
         assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [201], "{message:?}");

@@ -132,7 +132,7 @@ fn a_start_with_what_cannot_be_is_refused() {
     for (flags, word) in [
         (["--set", "tus.max_size_byte=1"], "tus.max_size_byte"),
         (["--set", "tus.max_size_bytes=many"], "tus.max_size_bytes"),
-        (["--bind", "127.0.0.1:99999"], "99999"),
+        (["--bind", "127.0.0.1:99999"], "server.bind"),
         (["--config", "no-such-file.toml"], "no-such-file.toml"),
     ] {
         let (status, written) = server.refused_start(other.path(), &flags);

@@ -245,14 +245,15 @@ impl Uploads {
     /// [`Refusal::Exists`]; for a final upload [`Refusal::NotFound`], [`Refusal::NotFinished`] and
     /// [`Refusal::MaxSizeExceeded`] by its partial ones; or what the store says.
     pub async fn create(&self, new: NewUpload) -> Result<Snapshot, AskFailure> {
-        if let Kind::Final { partials } = &new.kind {
-            self.join_partials(&new.id, partials).await?;
-        }
+        let length = match &new.kind {
+            Kind::Final { partials } => self.join_partials(&new.id, partials).await?,
+            Kind::Single | Kind::Partial => new.length,
+        };
         let expires_at_secs =
             if matches!(new.kind, Kind::Final { .. }) { None } else { self.directory.clock().expiry_secs() };
         let info = Info {
             id: new.id,
-            length: new.length,
+            length,
             metadata: new.metadata,
             kind: new.kind,
             place: None,
@@ -281,8 +282,9 @@ impl Uploads {
         }
     }
 
-    /// Notes a final upload with each partial one that is not finished, before it exists: none can end unheard.
-    async fn join_partials(&self, final_id: &UploadId, partials: &[UploadId]) -> Result<(), AskFailure> {
+    /// Notes a final upload with each partial one that is not finished, before it exists: none can end unheard. Returns
+    /// the sum of their lengths, when all are known.
+    async fn join_partials(&self, final_id: &UploadId, partials: &[UploadId]) -> Result<Option<u64>, AskFailure> {
         let mut known_length = Some(0_u64);
         for partial in partials {
             let length = match self.directory.record(partial) {
@@ -300,7 +302,7 @@ impl Uploads {
         if known_length.zip(self.config.max_size).is_some_and(|(length, max)| length > max) {
             return Err(AskFailure::Refused(Refusal::MaxSizeExceeded));
         }
-        Ok(())
+        Ok(known_length)
     }
 
     /// Asks for the right to append. An open lease of another request ends, if this one can be right.

@@ -32,7 +32,8 @@ pub fn parse(fields: &dyn Fields, rules: &Rules) -> Result<AppendRequest, Refusa
     let content_length = content_length(fields)?;
     let end = offset.saturating_add(content_length.unwrap_or(0));
     // Without a declared length the limit is a matter of the upload's own length, which only its owner knows.
-    if end > declared_length.unwrap_or(u64::MAX) || i64::try_from(end).is_err() {
+    // An offset so high that the end overflows can't be the upload's: its owner says so (409).
+    if declared_length.is_some_and(|length| end > length) {
         return Err(Refusal::UploadSizeExceeded);
     }
     Ok(AppendRequest { offset, declared_length, content_length, checksum: checksum::requested(fields, rules)? })

@@ -167,7 +167,13 @@ impl Exchange {
         self.line.code.set(reply.code);
         self.line.received.set(reply.received);
         let is_head = self.method == "HEAD";
+        // actix writes this header by itself, from the size of the body.
+        let told_length = reply.headers.iter().find(|(name, _)| *name == "content-length");
+        let told_length = told_length.and_then(|(_, length)| length.parse().ok());
         let body = match reply.body {
+            Body::Empty if is_head && told_length.is_some() => {
+                BoxBody::new(Logged { body: BoxBody::new(Told(told_length.unwrap_or(0))), line: self.line })
+            }
             Body::Empty if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || is_head => {
                 BoxBody::new(Logged { body: BoxBody::new(body::None::new()), line: self.line })
             }
@@ -196,6 +202,24 @@ impl Exchange {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
         response
+    }
+}
+
+/// The body of an answer to HEAD: none, but its length is told.
+struct Told(u64);
+
+impl MessageBody for Told {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.0)
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Bytes, Self::Error>>> {
+        std::task::Poll::Ready(None)
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) enum Reply {
     Inspected(Box<Snapshot>),
     /// The published form, when the upload is finished.
     Peeked { record: Option<Arc<Record>>, expires_at_secs: Option<u64> },
-    /// The final upload is noted. The partial one's length, when it is finished.
+    /// The final upload is noted. The partial one's length, when it is known.
     Joined(Option<u64>),
     /// It is deleted.
     Terminated,

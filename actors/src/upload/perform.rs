@@ -212,7 +212,7 @@ impl Upload {
                 expires_at_secs: self.expires_at_secs(),
             }),
             Answer::Terminated => Ok(Reply::Terminated),
-            Answer::Annotated => Ok(Reply::Joined(self.record.as_ref().map(|record| record.length))),
+            Answer::Annotated => Ok(Reply::Joined(self.state.length())),
             Answer::Refused(refusal) => Err(refusal),
         };
         // An asker that has gone needs no answer.

@@ -301,6 +301,8 @@ pub(crate) struct State<A, P> {
     /// Finishing or joining has failed: try again when somebody asks, not by itself.
     stuck: Option<Fault>,
     closed: bool,
+    /// Somebody has been told that the upload is deleted, as asked.
+    told_terminated: bool,
     next_lease: LeaseId,
 }
 
@@ -346,6 +348,7 @@ impl<A, P: Piece> State<A, P> {
             saves: VecDeque::new(),
             stuck: None,
             closed: false,
+            told_terminated: false,
             next_lease: first_lease,
         }
     }

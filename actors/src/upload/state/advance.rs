@@ -217,7 +217,10 @@ impl<A, P: Piece> State<A, P> {
         let mut refused: Vec<A> = committing.into_iter().collect();
         for waiter in std::mem::take(&mut self.waiters) {
             match waiter {
-                Waiter::Terminate(asker) if gone => effects.push(Effect::Answer(asker, Answer::Terminated)),
+                // One request has ended the upload; whoever asked as well comes too late.
+                Waiter::Terminate(asker) if gone && !std::mem::replace(&mut self.told_terminated, true) => {
+                    effects.push(Effect::Answer(asker, Answer::Terminated));
+                }
                 Waiter::Begin(asker, _) | Waiter::Inspect(asker) | Waiter::Terminate(asker) => refused.push(asker),
                 Waiter::Expire => {}
             }
