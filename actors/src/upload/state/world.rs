@@ -619,7 +619,7 @@ impl World {
                 check!(finished == self.store.finished, "peeked {finished}");
                 Ok(())
             }
-            (Asked::Terminate, Answer::Terminated) if self.store.gone => Ok(()),
+            (Asked::Terminate, Answer::Terminated | Answer::Refused(Refusal::NotFound)) if self.store.gone => Ok(()),
             (Asked::Annotate { stored: true }, Answer::Annotated) => Ok(()),
             (Asked::Commit { open: false, .. }, Answer::Refused(_)) => Ok(()),
             (Asked::Terminate, Answer::Refused(_)) if self.broken => Ok(()),
