@@ -8,14 +8,17 @@ pub mod wire;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_http::body::{BoxBody, MessageBody};
+use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::{ConnectionType, HttpMessage as _, HttpService, Request, Response};
 use actix_rt::Arbiter;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
 use actix_web::dev::AppConfig;
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use slog::Logger;
 use tokio::net::TcpStream;
@@ -178,13 +181,14 @@ async fn serve_here<I, S, B>(
 {
     let app = apply_fn_factory(map_config(app, |()| AppConfig::default()), |request, app: &S::Service| {
         let closing = admit(&request);
+        let watch = request.conn_data::<WatchHandle>().cloned();
         let answer = app.call(request);
         async move {
             let mut response: Response<B> = answer.await?.into();
             if closing() {
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
-            Ok(response)
+            Ok(response.map_body(|_, body| Answer { body: BoxBody::new(body), watch }))
         }
     });
     let expect = Rc::new(expect);
@@ -232,6 +236,32 @@ async fn serve_here<I, S, B>(
         });
     };
     listener::accept(listener, seats, phases.clone(), logger, connect).await;
+}
+
+/// The body of an answer. actix drops it when its last byte has been encoded: then the next request may be read.
+struct Answer {
+    body: BoxBody,
+    watch: Option<WatchHandle>,
+}
+
+impl MessageBody for Answer {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.answered();
+        }
+    }
 }
 
 async fn reached(mut phases: Receiver<Phase>, phase: Phase) {

@@ -94,8 +94,19 @@ impl Framing {
     /// Reads on. Returns how many of the bytes may be passed on; if that is not all of them, the connection is malformed,
     /// and nothing may be passed on ever after.
     pub fn feed(&mut self, bytes: &[u8]) -> usize {
+        self.feed_below(bytes, u64::MAX)
+    }
+
+    /// Whether the next byte would begin a request of this number or a later one.
+    pub fn is_at(&self, number: u64) -> bool {
+        matches!(self.state, State::Head) && self.partial_head.is_empty() && self.next_number >= number
+    }
+
+    /// Reads on as `feed`, but begins no request of this number or a later one: what is left then, with nothing
+    /// malformed, may be passed on later.
+    pub fn feed_below(&mut self, bytes: &[u8], number: u64) -> usize {
         let mut at = 0;
-        while at < bytes.len() && self.malformed.is_none() {
+        while at < bytes.len() && self.malformed.is_none() && !self.is_at(number) {
             at += match &self.state {
                 State::Head => self.feed_head(&bytes[at..]),
                 State::Length(_) | State::Chunked(_) => self.feed_body(&bytes[at..]),

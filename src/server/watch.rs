@@ -29,6 +29,8 @@ pub(super) struct Watch {
     pub(super) framing: Framing,
     /// The number of the next request that actix will hand over.
     next: u64,
+    /// How many requests have been answered to the last byte.
+    answered: u64,
     poisoned: Option<&'static str>,
     /// A request that was answered before its body had come.
     abandoned: Option<u64>,
@@ -45,6 +47,12 @@ impl Watch {
     /// Whether so many requests wait that the next ones can stay in the socket.
     pub(super) fn is_full(&self) -> bool {
         self.framing.next_number() - self.next >= WAITING_MAX
+    }
+
+    /// The number of the first request that must wait for an answer to the one before it. actix keeps what it knows of
+    /// one request only (whether it is HEAD, say), and answers the former one wrongly when it reads the next too soon.
+    pub(super) fn first_to_wait(&self) -> u64 {
+        self.answered + 1
     }
 
     /// Whether a body is still coming that no handler wants any more.
@@ -101,6 +109,7 @@ impl WatchHandle {
         Self(Rc::new(RefCell::new(Watch {
             framing: Framing::new(head_max_bytes),
             next: 0,
+            answered: 0,
             poisoned: None,
             abandoned: None,
             reader: None,
@@ -121,6 +130,13 @@ impl WatchHandle {
         let disagreement = compared.unwrap_or(Err("a request that was not there")).err();
         let disagreement = disagreement.map(|reason| watch.poison(reason));
         MessageHandle { watch: Rc::clone(&self.0), number, disagreement }
+    }
+
+    /// A request has been answered to the last byte: the next one may be read.
+    pub(super) fn answered(&self) {
+        let mut watch = self.0.borrow_mut();
+        watch.answered += 1;
+        watch.wake();
     }
 
     /// Whether the connection must close once the request of this number is answered.

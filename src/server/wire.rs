@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use slog::Logger;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -58,6 +59,8 @@ impl Timer {
 
 /// A connection.
 pub struct Wire<IO> {
+    /// Bytes of requests that must wait for the answer to the one before them.
+    held: BytesMut,
     io: Rc<RefCell<IO>>,
     watch: WatchHandle,
     limits: Limits,
@@ -74,6 +77,7 @@ impl<IO> Wire<IO> {
     /// Watches the connection from its first byte.
     pub fn new(io: IO, limits: Limits, logger: Logger) -> Self {
         Self {
+            held: BytesMut::new(),
             io: Rc::new(RefCell::new(io)),
             watch: WatchHandle::new(limits.head_max_bytes, logger),
             limits,
@@ -131,18 +135,28 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
         if wire.is_closed_to_reading(context, buffer) {
             return Poll::Ready(Ok(()));
         }
-        if wire.watch.0.borrow().is_full() {
+        if wire.watch.0.borrow().is_full() || wire.must_wait() {
             wire.watch.0.borrow_mut().park(context);
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        if Pin::new(&mut *wire.io.borrow_mut()).poll_read(context, buffer)?.is_pending() {
-            wire.watch.0.borrow_mut().park(context);
-            wire.timed_out = wire.head_timer.has_expired(context);
-            return if wire.timed_out { Poll::Ready(Ok(())) } else { Poll::Pending };
+        if wire.held.is_empty() {
+            if Pin::new(&mut *wire.io.borrow_mut()).poll_read(context, buffer)?.is_pending() {
+                wire.watch.0.borrow_mut().park(context);
+                wire.timed_out = wire.head_timer.has_expired(context);
+                return if wire.timed_out { Poll::Ready(Ok(())) } else { Poll::Pending };
+            }
+        } else {
+            let ready = wire.held.len().min(buffer.remaining());
+            buffer.put_slice(&wire.held.split_to(ready));
         }
-        let passed = wire.watch.0.borrow_mut().framing.feed(&buffer.filled()[before..]);
+        let came = buffer.filled().len() - before;
+        let passed = wire.pass(&buffer.filled()[before..]);
         buffer.set_filled(before + passed);
+        if passed == 0 && came > 0 && !wire.watch.0.borrow().is_closed() {
+            wire.watch.0.borrow_mut().park(context);
+            return Poll::Pending;
+        }
         if passed == 0 {
             // Nothing at all may be passed on: to actix this would be the end of the stream, so it must not come too soon.
             wire.is_closed_to_reading(context, buffer);
@@ -153,6 +167,25 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
 }
 
 impl<IO> Wire<IO> {
+    /// Whether there are bytes of a request that must wait for the answer to the one before it.
+    fn must_wait(&self) -> bool {
+        let watch = self.watch.0.borrow();
+        !self.held.is_empty() && watch.framing.is_at(watch.first_to_wait())
+    }
+
+    /// How many of these bytes go on to actix now; those of a request that must wait are held.
+    fn pass(&mut self, bytes: &[u8]) -> usize {
+        let mut watch = self.watch.0.borrow_mut();
+        let first_to_wait = watch.first_to_wait();
+        let passed = watch.framing.feed_below(bytes, first_to_wait);
+        if passed < bytes.len() && watch.framing.malformed().is_none() {
+            let later = self.held.split();
+            self.held.extend_from_slice(&bytes[passed..]);
+            self.held.unsplit(later);
+        }
+        passed
+    }
+
     fn bound_write<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.write_timer.clear();
