@@ -286,12 +286,14 @@ fn admit(request: &Request) -> impl FnOnce() -> bool + use<> {
 async fn admit_expecting(request: Request, expect: Rc<Expect>) -> Result<Request, Response<BoxBody>> {
     let _ = admit(&request); // asked again when the app is called
     let fault = request.extensions().get::<MessageHandle>().and_then(MessageHandle::fault);
-    match fault {
+    let watch = request.conn_data::<WatchHandle>().cloned();
+    let outcome = match fault {
         Some(_) => {
             let mut response = Response::bad_request();
             response.head_mut().set_connection_type(ConnectionType::Close);
             Err(response)
         }
         None => expect(request).await,
-    }
+    };
+    outcome.map_err(|response| response.map_body(|_, body| BoxBody::new(Answer { body, watch })))
 }
