@@ -35,6 +35,7 @@ pub(super) struct Watch {
     /// A request that was answered before its body had come.
     abandoned: Option<u64>,
     reader: Option<Waker>,
+    unreadable_logged: bool,
     logger: Logger,
 }
 
@@ -70,6 +71,17 @@ impl Watch {
     fn wake(&mut self) {
         if let Some(waker) = self.reader.take() {
             waker.wake();
+        }
+    }
+
+    /// A head that can't be read gets its 400 from actix itself, so no handler writes a line for it.
+    pub(super) fn log_unreadable(&mut self) {
+        if let Some(malformed) = self.framing.malformed().filter(|_| !self.unreadable_logged)
+            && self.framing.message(malformed.number).is_none()
+            && self.next <= malformed.number
+        {
+            self.unreadable_logged = true;
+            slog::info!(self.logger, "unreadable request"; "reason" => malformed.reason);
         }
     }
 
@@ -113,6 +125,7 @@ impl WatchHandle {
             poisoned: None,
             abandoned: None,
             reader: None,
+            unreadable_logged: false,
             logger,
         })))
     }

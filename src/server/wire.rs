@@ -178,6 +178,7 @@ impl<IO> Wire<IO> {
         let mut watch = self.watch.0.borrow_mut();
         let first_to_wait = watch.first_to_wait();
         let passed = watch.framing.feed_below(bytes, first_to_wait);
+        watch.log_unreadable();
         if passed < bytes.len() && watch.framing.malformed().is_none() {
             let later = self.held.split();
             self.held.extend_from_slice(&bytes[passed..]);
