@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use slog::{Logger, info, o};
 
 use crate::{
-    Info, Kind, Own, Record, UploadId,
+    Budget, Info, Kind, Own, Record, UploadId,
     clock::{Clock, unix_secs},
     directory::{Directory, OwnerConfig},
     lease::Lease,
@@ -38,6 +38,8 @@ pub struct Config {
     pub expire_interval: Option<Duration>,
     /// Whether a final upload may be made of unfinished partial ones.
     pub concatenation_unfinished: bool,
+    /// How much memory the bytes may take that are on their way to the store.
+    pub memory_budget: usize,
     /// How many finished (and how many expired) uploads are kept in mind.
     pub remembered: usize,
 }
@@ -145,6 +147,7 @@ pub struct Mailboxes {
 pub struct Uploads {
     directory: Arc<Directory>,
     config: Arc<Config>,
+    budget: Arc<Budget>,
     logger: Logger,
 }
 
@@ -160,7 +163,8 @@ impl Uploads {
         let owners = OwnerConfig { policy, mailbox: config.mailbox, idle_owner: config.idle_owner };
         let clock = Clock::new(config.expire_after);
         let directory = Directory::new(storage, owners, clock, config.remembered, logger.clone());
-        let uploads = Self { directory, config: Arc::new(config), logger };
+        let uploads =
+            Self { directory, budget: Arc::new(Budget::new(config.memory_budget)), config: Arc::new(config), logger };
         if uploads.config.expire_after.is_some() {
             uploads.remember_times().await;
             if let Some(interval) = uploads.config.expire_interval {
@@ -203,6 +207,12 @@ impl Uploads {
                 Err(error) => slog::error!(directory.logger(), "store failed"; "error" => %error),
             }
         });
+    }
+
+    /// The memory for bytes on their way to the store.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, AskFailure>>) -> Result<T, AskFailure> {
