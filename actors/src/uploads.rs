@@ -278,7 +278,12 @@ impl Uploads {
             Ok(_) => Ok(Snapshot { offset: if is_final { None } else { Some(0) }, ..created }),
             // A long concatenation goes on by itself.
             Err(AskFailure::TimedOut) if is_final => Ok(Snapshot { offset: None, ..created }),
-            Err(failure) => Err(failure),
+            Err(AskFailure::TimedOut) => Err(AskFailure::TimedOut),
+            Err(failure) => {
+                // Whoever asked is told that there is no such upload, and knows no name to delete it by.
+                let _ = self.terminate(&id).await;
+                Err(failure)
+            }
         }
     }
 

@@ -624,6 +624,11 @@ impl World {
             (Asked::Commit { open: false, .. }, Answer::Refused(_)) => Ok(()),
             (Asked::Terminate, Answer::Refused(_)) if self.broken => Ok(()),
             (Asked::Peek, Answer::Refused(_)) if self.broken || self.store.gone => Ok(()),
+            (Asked::Peek, Answer::Refused(Refusal::NoSpace | Refusal::StoreFailed)) => {
+                let whole = setup.found.is_final || self.store.length == Some(self.store.visible());
+                check!(self.faulted && whole && !self.store.finished, "peeked at a failure of nothing");
+                Ok(())
+            }
             (Asked::Commit { .. } | Asked::Inspect(_) | Asked::Annotate { .. }, Answer::Refused(_)) if excused => {
                 Ok(())
             }
