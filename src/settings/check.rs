@@ -19,6 +19,9 @@ use super::{
 const DAY_SECS: i64 = 24 * 60 * 60;
 const MEBIBYTE: i64 = 1 << 20;
 
+/// No longer head is ever read, whatever the settings say, so a larger number would be a lie.
+const HEAD_LIMIT_BYTES: i64 = 65_536;
+
 /// Values by dotted key, as they apply.
 pub(super) type Effective = BTreeMap<String, toml::Value>;
 
@@ -61,7 +64,7 @@ fn server(reader: &mut Reader<'_>) -> Server {
         absolute_location: reader.switch("server.absolute_location"),
         max_connections: Some(reader.count("server.max_connections", 0..=1_000_000)).filter(|limit| *limit > 0),
         greeting: reader.switch("server.greeting"),
-        head_max_bytes: reader.count("server.head_max_bytes", 4096..=MEBIBYTE),
+        head_max_bytes: reader.count("server.head_max_bytes", 4096..=HEAD_LIMIT_BYTES),
         listen_backlog: reader.narrow("server.listen_backlog", 1..=65_535),
     }
 }
