@@ -3,6 +3,7 @@
 use std::{io::Write, path::Path, process::ExitCode};
 
 use clap::Parser;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use wharf::{flags, service::Service, settings, telemetry};
 
@@ -23,6 +24,11 @@ fn main() -> ExitCode {
     }
     let (logger, _guard, _drops) = telemetry::logger(&loaded.settings.log, telemetry::Destination::standard_error());
     actix_rt::System::new().block_on(async {
+        // A file that grows beyond the process's limit is a full store, not the end: with a handler in place, the write
+        // that was too much fails with an error of its own.
+        let Ok(_file_limit) = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())) else {
+            return fail(&"signals can't be awaited");
+        };
         let service = match Service::start(&loaded.settings, logger).await {
             Ok(service) => service,
             Err(error) => return fail(&error),

@@ -68,6 +68,8 @@ pub(crate) struct Upload {
     holder: Option<Holder>,
     /// What is known of the partial uploads of a final one: their lengths once finished.
     partials: BTreeMap<UploadId, Option<u64>>,
+    /// Those who want to know whether a final upload is finished while its partial ones are being looked up.
+    early_peeks: Option<Vec<Asker>>,
     directory: Arc<Directory>,
     gauge: Arc<Gauge>,
     logger: Logger,
@@ -98,6 +100,7 @@ impl Upload {
             record: record.map(Arc::new),
             holder: None,
             partials,
+            early_peeks: None,
             logger: directory.logger().new(o!("upload_id" => info.id.to_string())),
             info,
             directory,

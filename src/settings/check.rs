@@ -18,7 +18,8 @@ use super::{
 
 const DAY_SECS: i64 = 24 * 60 * 60;
 const MEBIBYTE: i64 = 1 << 20;
-/// More of a head is not read: see the server's framing.
+
+/// No longer head is ever read, whatever the settings say, so a larger number would be a lie.
 const HEAD_LIMIT_BYTES: i64 = 65_536;
 
 /// Values by dotted key, as they apply.

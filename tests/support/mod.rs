@@ -26,6 +26,10 @@ pub(crate) const OFFSET_TYPE: (&str, &str) = ("Content-Type", "application/offse
 
 const CANARY: &str = "outside.txt";
 
+fn control_file(directory: &tempfile::TempDir) -> PathBuf {
+    directory.path().join("faults")
+}
+
 /// A running server, its storage directory and what it logged.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -35,27 +39,59 @@ pub(crate) struct Server {
     flags: Vec<String>,
     /// Holds the storage directory and a file that must stay as it is.
     outside: tempfile::TempDir,
+    /// Holds the file that breaks the store.
+    faults: Option<tempfile::TempDir>,
 }
 
 impl Server {
     /// Starts the binary on a free port with an empty storage directory.
     pub(crate) fn start(flags: &[&str]) -> Server {
+        Server::start_with(flags, None)
+    }
+
+    /// The same with a store that breaks when `fault` says so.
+    pub(crate) fn start_faulty(flags: &[&str]) -> Server {
+        Server::start_with(flags, Some(tempfile::tempdir().expect("a temporary directory")))
+    }
+
+    fn start_with(flags: &[&str], faults: Option<tempfile::TempDir>) -> Server {
         let outside = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(outside.path().join("data")).expect("a storage directory");
         fs::write(outside.path().join(CANARY), CANARY).expect("a file beside the storage directory");
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         if let Ok(url) = std::env::var("WHARF_TEST_URL") {
             let (address, base) = process::split_url(&url).expect("WHARF_TEST_URL like http://127.0.0.1:1080/files/");
-            return Server { address, base, process: None, flags, outside };
+            return Server { address, base, process: None, flags, outside, faults };
         }
-        let (process, address, base) = Process::serve(outside.path(), &outside.path().join("data"), &flags);
-        Server { address, base, process: Some(process), flags, outside }
+        let control = faults.as_ref().map(control_file);
+        let (process, address, base) =
+            Process::serve(outside.path(), &outside.path().join("data"), &flags, control.as_deref());
+        Server { address, base, process: Some(process), flags, outside, faults }
+    }
+
+    /// From now on the store breaks as these lines say and no longer as the earlier ones did: see
+    /// `wharf_actors::storage::faulty`.
+    pub(crate) fn fault(&self, lines: &str) {
+        let control = control_file(self.faults.as_ref().expect("a server that was started faulty"));
+        let next = control.with_extension("next");
+        fs::write(&next, lines).expect("a control file");
+        fs::rename(&next, &control).expect("a control file in its place");
+    }
+
+    /// Waits until an operation is held, by a line that asks for it.
+    #[track_caller]
+    pub(crate) fn wait_until_held(&self) {
+        let held = control_file(self.faults.as_ref().expect("a server that was started faulty")).with_extension("held");
+        wait_until("an operation is held", || held.exists());
     }
 
     /// Starts the binary again on the same directory, after `stop` or `kill`.
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "the server still runs");
-        let (process, address, base) = Process::serve(self.outside.path(), &self.dir(), &self.flags);
+        let (process, address, base) = {
+            let control = self.faults.as_ref().map(control_file);
+            Process::serve(self.outside.path(), &self.dir(), &self.flags, control.as_deref())
+        };
         (self.process, self.address, self.base) = (Some(process), address, base);
     }
 
@@ -74,6 +110,11 @@ impl Server {
     /// Lets the server have no more than this many files and sockets open.
     pub(crate) fn limit_open_files(&self, count: u64) {
         self.process.as_ref().expect("a running server").limit_open_files(count);
+    }
+
+    /// Lets no file of the server grow beyond this many bytes; `None` lifts the limit.
+    pub(crate) fn limit_file_size(&self, bytes: Option<u64>) {
+        self.process.as_ref().expect("a running server").limit_file_size(bytes);
     }
 
     /// Waits for the process to end.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 /// How long a test waits for something that must come. Generous, because a failure is all that ever waits it out.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,9 +47,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the binary and waits for the line that says where it listens.
-    pub(crate) fn serve(home: &Path, directory: &Path, flags: &[String]) -> (Process, SocketAddr, String) {
-        let (process, lines) = Process::spawn(home, directory, flags);
+    /// Starts the binary and waits for the line that says where it listens. `faults` is the file that breaks its store.
+    pub(crate) fn serve(
+        home: &Path,
+        directory: &Path,
+        flags: &[String],
+        faults: Option<&Path>,
+    ) -> (Process, SocketAddr, String) {
+        let (process, lines) = Process::spawn(home, directory, flags, faults);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -65,14 +70,19 @@ impl Process {
 
     /// Runs the binary to its end, which it must reach by itself.
     pub(crate) fn refused(home: &Path, directory: &Path, flags: &[String]) -> (ExitStatus, String) {
-        let (mut process, lines) = Process::spawn(home, directory, flags);
+        let (mut process, lines) = Process::spawn(home, directory, flags, None);
         let status = process.wait();
         process.drain();
         let written = lines.try_iter().collect::<Vec<_>>().join("\n");
         (status, format!("{written}\n{}", process.log()))
     }
 
-    fn spawn(home: &Path, directory: &Path, flags: &[String]) -> (Process, mpsc::Receiver<String>) {
+    fn spawn(
+        home: &Path,
+        directory: &Path,
+        flags: &[String],
+        faults: Option<&Path>,
+    ) -> (Process, mpsc::Receiver<String>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
         if !flags.iter().any(|flag| flag == "--bind") {
             command.args(["--bind", "127.0.0.1:0"]);
@@ -83,6 +93,10 @@ impl Process {
                 command.env_remove(name);
             }
         }
+        match faults {
+            Some(faults) => command.env("WHARF_FAULTS", faults),
+            None => command.env_remove("WHARF_FAULTS"),
+        };
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(String::new()));
@@ -121,6 +135,13 @@ impl Process {
     pub(crate) fn limit_open_files(&self, count: u64) {
         let limit = Rlimit { current: Some(count), maximum: Some(count) };
         prlimit(Some(self.id()), Resource::Nofile, limit).expect("a lower limit");
+    }
+
+    /// Lets no file of the process grow beyond this many bytes; `None` lifts the limit.
+    pub(crate) fn limit_file_size(&self, bytes: Option<u64>) {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let limit = Rlimit { current: bytes.or(maximum), maximum };
+        prlimit(Some(self.id()), Resource::Fsize, limit).expect("another limit");
     }
 
     fn id(&self) -> Pid {
@@ -164,7 +185,9 @@ impl Drop for Process {
         if std::thread::panicking() {
             eprintln!("the server wrote:\n{log}");
         } else {
-            assert!(!log.contains("panicked"), "something in the server panicked:\n{log}");
+            let count = |text: &str| log.matches(text).count();
+            // Those that a test asked for are known by their words.
+            assert_eq!(count("panicked"), count("injected panic: "), "something in the server panicked:\n{log}");
         }
     }
 }

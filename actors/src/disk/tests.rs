@@ -1,3 +1,5 @@
+//! Tests of the disk pool: its lanes, its limits, and syncs that are shared.
+
 use std::{fs::File, sync::mpsc};
 
 use futures_util::future::join_all;

@@ -6,6 +6,7 @@
 //! nospace write 3            the next 3 writes find the store full
 //! fail sync 1                also: write, finish, save, delete, open, create, read
 //! stall write 500 always     every write begins 500 ms late
+//! hold write 1               the next write begins when the file is written again; `<file>.held` tells that it waits
 //! panic append 1             [`Faults::trip`] tells the owner to panic
 //! ```
 //!
@@ -16,7 +17,7 @@ use std::{
     fmt::Display,
     fs,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     thread,
     time::{Duration, SystemTime},
@@ -32,6 +33,9 @@ use crate::{Info, Record, UploadId};
 /// The environment variable that names the control file of the process.
 pub const VARIABLE: &str = "WHARF_FAULTS";
 
+/// How often a held operation looks whether it may go on.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// A control file, and what of it is used up.
 #[derive(Debug)]
 pub struct Faults {
@@ -40,9 +44,12 @@ pub struct Faults {
     read: DashMap<(), Script>,
 }
 
+/// The inode, the time and the text of a control file; nothing when there is none.
+type Version = Option<(u64, i64, i64, String)>;
+
 #[derive(Debug)]
 struct Script {
-    version: (u64, i64, i64, String),
+    version: Version,
     lines: Vec<Line>,
 }
 
@@ -59,7 +66,15 @@ enum Fault {
     NoSpace,
     Fail,
     Stall(Duration),
+    Hold,
     Panic,
+}
+
+/// What an operation waits for before it begins.
+enum Delay {
+    Time(Duration),
+    /// The control file is no longer this one.
+    Rewrite(Arc<Faults>, Version),
 }
 
 impl Faults {
@@ -83,9 +98,7 @@ impl Faults {
 
     /// Uses up one count of the first line that fits.
     fn take(&self, operation: &str, wanted: impl Fn(Fault) -> bool) -> Option<Fault> {
-        let metadata = fs::metadata(&self.path).ok()?;
-        let text = fs::read_to_string(&self.path).ok()?;
-        let version = (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), text);
+        let version = self.version();
         let mut script = self.read.entry(()).or_insert_with(|| Script::new(version.clone()));
         if script.version != version {
             *script = Script::new(version);
@@ -96,23 +109,31 @@ impl Faults {
         Some(line.fault)
     }
 
+    /// The control file as it is now.
+    fn version(&self) -> Version {
+        let metadata = fs::metadata(&self.path).ok()?;
+        let text = fs::read_to_string(&self.path).ok()?;
+        Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), text))
+    }
+
     /// How an operation goes wrong, if it does: first a delay, then a failure.
-    fn plan(&self, operation: &'static str) -> Plan {
-        let stall = match self.take(operation, |fault| matches!(fault, Fault::Stall(_))) {
-            Some(Fault::Stall(delay)) => Some(delay),
+    fn plan(self: &Arc<Self>, operation: &'static str) -> Plan {
+        let delay = match self.take(operation, |fault| matches!(fault, Fault::Stall(_) | Fault::Hold)) {
+            Some(Fault::Stall(time)) => Some(Delay::Time(time)),
+            Some(Fault::Hold) => Some(Delay::Rewrite(Arc::clone(self), self.version())),
             _ => None,
         };
         let failure = self.take(operation, |fault| matches!(fault, Fault::NoSpace | Fault::Fail)).map(|fault| {
             let kind = if fault == Fault::NoSpace { ErrorKind::NoSpace } else { ErrorKind::Failed };
             StorageError::new(kind, operation, "a fault was asked for")
         });
-        Plan { stall, failure }
+        Plan { delay, failure }
     }
 }
 
 impl Script {
-    fn new(version: (u64, i64, i64, String)) -> Self {
-        let lines = version.3.lines().filter_map(parse).collect();
+    fn new(version: Version) -> Self {
+        let lines = version.iter().flat_map(|version| version.3.lines()).filter_map(parse).collect();
         Self { version, lines }
     }
 }
@@ -123,6 +144,7 @@ fn parse(line: &str) -> Option<Line> {
     let (fault, operation, count) = match words[..] {
         ["nospace", operation, count] => (Fault::NoSpace, operation, count),
         ["fail", operation, count] => (Fault::Fail, operation, count),
+        ["hold", operation, count] => (Fault::Hold, operation, count),
         ["panic", operation, count] => (Fault::Panic, operation, count),
         ["stall", operation, millis, count] => {
             (Fault::Stall(Duration::from_millis(millis.parse().ok()?)), operation, count)
@@ -141,7 +163,7 @@ pub fn trip(kind: &str) -> bool {
 
 /// What befalls one operation.
 struct Plan {
-    stall: Option<Duration>,
+    delay: Option<Delay>,
     failure: Option<StorageError>,
 }
 
@@ -152,7 +174,7 @@ impl Plan {
         op: Op<T>,
         failed: impl FnOnce(StorageError) -> Result<T, StorageError> + Send + 'static,
     ) -> Op<T> {
-        let Self { stall, failure } = self;
+        let Self { delay, failure } = self;
         let outcome: Op<T> = match failure {
             // The operation is never polled, so nothing is done; what it holds is held for as long as it waits.
             Some(error) => Box::pin(async move {
@@ -161,20 +183,35 @@ impl Plan {
             }),
             None => op,
         };
-        match stall {
+        match delay {
             None => outcome,
-            Some(delay) => Box::pin(async move { stalled(delay, outcome).await }),
+            Some(delay) => Box::pin(async move { delayed(delay, outcome).await }),
+        }
+    }
+}
+
+impl Delay {
+    async fn pass(self) {
+        match self {
+            Self::Time(time) => tokio::time::sleep(time).await,
+            Self::Rewrite(faults, version) => {
+                // A test that can't see it waits in vain, and says so.
+                let _ = fs::write(held_file(&faults.path), "");
+                while faults.version() == version {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
         }
     }
 }
 
 /// Waits and then does `op`, both on a thread of its own.
-async fn stalled<T: Send + 'static>(delay: Duration, op: Op<T>) -> Result<T, StorageError> {
+async fn delayed<T: Send + 'static>(delay: Delay, op: Op<T>) -> Result<T, StorageError> {
     let (reply, answer) = oneshot::channel();
     let work = move || {
         let result = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime.block_on(async {
-                tokio::time::sleep(delay).await;
+                delay.pass().await;
                 op.await
             }),
             Err(error) => Err(broken(error)),
@@ -184,6 +221,13 @@ async fn stalled<T: Send + 'static>(delay: Duration, op: Op<T>) -> Result<T, Sto
     };
     thread::Builder::new().name("stalled".to_owned()).spawn(work).map_err(broken)?;
     answer.await.map_err(broken)?
+}
+
+/// What tells that an operation is held: `<file>.held`.
+fn held_file(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".held");
+    PathBuf::from(name)
 }
 
 fn broken(error: impl Display) -> StorageError {
@@ -382,6 +426,23 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(store.open(&id("a"), Ticket::unwatched()).await.unwrap().stored, 4);
+    }
+
+    #[actix_rt::test]
+    async fn a_held_write_waits_until_the_file_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = dir.path().join("faults");
+        let store = Faulty::new(MemoryStore::new(), Faults::at(&control));
+        let mut blob = store.create(info("a", Some(8)), Ticket::unwatched()).await.unwrap().blob;
+        fs::write(&control, "hold write 1").unwrap();
+        let mut held = tokio::task::spawn_local(blob.write(0, vec![Bytes::from_static(b"abcd")]));
+        while !dir.path().join("faults.held").exists() {
+            tokio::task::yield_now().await;
+        }
+        assert!(futures_util::FutureExt::now_or_never(&mut held).is_none());
+        fs::remove_file(&control).unwrap();
+        assert_eq!(held.await.unwrap().unwrap().len, 4);
+        assert_eq!(blob.write(4, vec![Bytes::from_static(b"efgh")]).await.unwrap().len, 4);
     }
 
     #[test]

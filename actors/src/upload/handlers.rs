@@ -58,7 +58,10 @@ impl Receive<Peek> for Upload {
     fn receive(&mut self, message: Peek, context: &mut Context<Self>) {
         trip("read");
         self.expire_if_due(context);
-        self.on(Event::Peek(message.asker), context);
+        match &mut self.early_peeks {
+            Some(early) => early.push(message.asker),
+            None => self.on(Event::Peek(message.asker), context),
+        }
     }
 }
 

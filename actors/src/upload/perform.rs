@@ -264,6 +264,7 @@ impl Upload {
                 async move { (partial, lookup.await) }
             })
             .collect();
+        self.early_peeks = Some(Vec::new());
         self.when_done(join_all(lookups), context, |upload, found, context| {
             for (partial, length) in found {
                 match length {
@@ -274,6 +275,9 @@ impl Upload {
                         upload.blame(&error);
                     }
                 }
+            }
+            for asker in upload.early_peeks.take().unwrap_or_default() {
+                upload.on(Event::Peek(asker), context);
             }
         });
     }

@@ -1,3 +1,5 @@
+//! Tests of the disk store beyond the suite that all stores share: files, modes, links, and what a crash leaves.
+
 use std::{cell::Cell, fs};
 
 use tempfile::TempDir;

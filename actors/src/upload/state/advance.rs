@@ -240,9 +240,12 @@ impl<A, P: Piece> State<A, P> {
         if undecided {
             return;
         }
+        // "Not finished" would be a lie about bytes that are all there, or could be.
+        let stuck = self.stuck.filter(|_| self.is_complete() || matches!(self.phase, Phase::Joining | Phase::Joined));
         let finished = self.is_finished();
+        let answer = stuck.map_or(Answer::Peeked { finished }, |fault| Answer::Refused(fault.refusal()));
         for asker in std::mem::take(&mut self.peeks) {
-            effects.push(Effect::Answer(asker, Answer::Peeked { finished }));
+            effects.push(Effect::Answer(asker, answer));
         }
     }
 }

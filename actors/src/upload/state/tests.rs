@@ -422,11 +422,12 @@ fn finishing_that_failed_is_tried_again_for_each_who_asks() {
         (Event::Commit('c', 1), vec![]),
         (Event::Wrote(1, None), vec![appended('1', 2), Effect::Finish { length: 2 }]),
         (FAILED, vec![refused('c', StoreFailed)]),
-        (Event::Peek('p'), vec![Effect::Answer('p', Peeked { finished: false })]),
+        (Event::Peek('p'), vec![refused('p', StoreFailed)]),
         (Event::Inspect('i'), finish()),
         (begin('g', 2), vec![]),
         (FAILED, vec![refused('i', StoreFailed), Effect::Finish { length: 2 }]),
         (DONE, vec![Effect::Answer('g', Complete { offset: 2 })]),
+        (Event::Peek('q'), vec![Effect::Answer('q', Peeked { finished: true })]),
     ];
     history(found(2, 1), PLAIN, steps);
 }

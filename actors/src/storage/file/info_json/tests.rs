@@ -1,3 +1,5 @@
+//! Tests of the `.info` file: tusd's form to the byte, and whatever else may be found on disk.
+
 use super::*;
 
 fn id(text: &str) -> UploadId {
