@@ -71,12 +71,15 @@ impl Content {
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let pieces = self.0.iter().flat_map(|(seed, length)| {
-            let mut random = Random::new(*seed);
-            let words = (0..length.div_ceil(8)).flat_map(move |_| random.next().to_le_bytes());
-            words.take(*length as usize)
-        });
-        pieces.collect()
+        let mut bytes = Vec::with_capacity(self.length() as usize + 8);
+        for (seed, length) in &self.0 {
+            let (mut random, end) = (Random::new(*seed), bytes.len() + *length as usize);
+            while bytes.len() < end {
+                bytes.extend_from_slice(&random.next().to_le_bytes());
+            }
+            bytes.truncate(end);
+        }
+        bytes
     }
 
     /// The metadata by which the upload is known again, whoever lost its URL.
