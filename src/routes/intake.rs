@@ -150,6 +150,9 @@ impl Intake<'_> {
 
     fn add(&mut self, batch: &mut Batch, mut bytes: Bytes) -> Option<End> {
         self.received += bytes.len() as u64;
+        if let Some(message) = &self.source.message {
+            message.took(bytes.len());
+        }
         let mut end = None;
         if let Some(room) = &mut self.room {
             if bytes.len() as u64 > *room {

@@ -34,6 +34,10 @@ pub(super) struct Watch {
     poisoned: Option<&'static str>,
     /// A request that was answered before its body had come.
     abandoned: Option<u64>,
+    /// How many bytes of the body that is being served its handler has taken.
+    taken: u64,
+    /// Set while the end of the stream is kept from actix.
+    end_waits: bool,
     reader: Option<Waker>,
     unreadable_logged: bool,
     logger: Logger,
@@ -59,6 +63,19 @@ impl Watch {
     /// Whether a body is still coming that no handler wants any more.
     pub(super) fn is_draining(&self) -> bool {
         self.abandoned.is_some() && self.abandoned == self.framing.open_body()
+    }
+
+    /// Whether actix has bytes of a body that its handler has not taken yet, and would throw away at the end of the stream.
+    pub(super) fn must_keep_end(&mut self) -> bool {
+        self.end_waits = self.framing.message(self.answered).is_some_and(|message| message.body_bytes > self.taken);
+        self.end_waits
+    }
+
+    /// The end of the stream may go on to actix, if nothing else keeps it.
+    fn reconsider_end(&mut self) {
+        if self.end_waits && !self.must_keep_end() {
+            self.wake();
+        }
     }
 
     /// Remembers whom to wake when one of these answers changes.
@@ -124,6 +141,8 @@ impl WatchHandle {
             answered: 0,
             poisoned: None,
             abandoned: None,
+            taken: 0,
+            end_waits: false,
             reader: None,
             unreadable_logged: false,
             logger,
@@ -149,6 +168,7 @@ impl WatchHandle {
     pub(super) fn answered(&self) {
         let mut watch = self.0.borrow_mut();
         watch.answered += 1;
+        watch.taken = 0;
         watch.wake();
     }
 
@@ -177,6 +197,13 @@ impl MessageHandle {
         self.disagreement.or(malformed.map(|malformed| Fault::Malformed(malformed.reason)))
     }
 
+    /// The handler has taken this many more bytes of the body.
+    pub fn took(&self, bytes: usize) {
+        let mut watch = self.watch.borrow_mut();
+        watch.taken += bytes as u64;
+        watch.reconsider_end();
+    }
+
     /// The trailers, once actix has said that the body is over. Both readers must have seen the same body.
     pub fn finish(self, seen_bytes: u64) -> Result<Trailers, Fault> {
         if let Some(fault) = self.fault() {
@@ -199,6 +226,7 @@ impl Drop for MessageHandle {
     fn drop(&mut self) {
         let mut watch = self.watch.borrow_mut();
         watch.framing.remove(self.number);
+        watch.reconsider_end();
         if watch.framing.open_body() == Some(self.number) {
             watch.abandoned = Some(self.number);
             watch.wake();
@@ -297,6 +325,21 @@ mod tests {
         let second = watch.next_request(&head(Method::CONNECT, "a:1", None));
         assert_eq!(second.fault(), Some(Fault::Malformed("CONNECT is not served")));
         assert!(watch.must_close_after(1));
+    }
+
+    #[test]
+    fn the_end_is_kept_until_the_body_is_taken_or_nobody_wants_it() {
+        let watch = watch(&PATCH[..PATCH.len() - 1]);
+        assert!(watch.0.borrow_mut().must_keep_end());
+        let message = watch.next_request(&head(Method::PATCH, "/a", Some("5")));
+        message.took(3);
+        assert!(watch.0.borrow_mut().must_keep_end());
+        message.took(1);
+        assert!(!watch.0.borrow_mut().must_keep_end());
+        watch.0.borrow_mut().framing.feed(b"o");
+        assert!(watch.0.borrow_mut().must_keep_end());
+        drop(message);
+        assert!(!watch.0.borrow_mut().must_keep_end());
     }
 
     #[test]

@@ -151,6 +151,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
             buffer.put_slice(&wire.held.split_to(ready));
         }
         let came = buffer.filled().len() - before;
+        if came == 0 && buffer.remaining() > 0 && wire.watch.0.borrow_mut().must_keep_end() {
+            // At the end actix drops what its handler has had no time to take: a whole body would be cut.
+            wire.watch.0.borrow_mut().park(context);
+            return Poll::Pending;
+        }
         let passed = wire.pass(&buffer.filled()[before..]);
         buffer.set_filled(before + passed);
         if passed == 0 && came > 0 && !wire.watch.0.borrow().is_closed() {
