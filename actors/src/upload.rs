@@ -227,6 +227,14 @@ impl Upload {
     }
 }
 
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.retired {
+            self.directory.note_death(&self.id);
+        }
+    }
+}
+
 impl Actor for Upload {
     type Context = Context<Self>;
 
