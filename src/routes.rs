@@ -24,10 +24,10 @@ use crate::{
         location::LocationRules,
         route::{self, Route},
     },
-    server::{Expect, MessageHandle},
+    server::{Expect, Fault, Incoming},
 };
 use append::Admitted;
-use exchange::{Body, Exchange, Reply};
+use exchange::{Body, Exchange, Lines, Reply};
 
 /// What the routes need to know of the settings.
 #[derive(Debug, Clone)]
@@ -59,20 +59,21 @@ pub(crate) struct Site {
 }
 
 /// Serves one request.
-pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, site: web::Data<Arc<Site>>) -> HttpResponse {
+pub(crate) async fn serve(request: HttpRequest, site: web::Data<Arc<Site>>) -> HttpResponse {
     let site = Arc::clone(&site);
     // The extensions must not stay borrowed across an await.
-    let (message, admitted, exchange) = {
+    let (incoming, admitted, exchange) = {
         let mut extensions = request.extensions_mut();
-        (extensions.remove::<MessageHandle>(), extensions.remove::<Admitted>(), extensions.remove::<Exchange>())
+        (extensions.remove::<Incoming>(), extensions.remove::<Admitted>(), extensions.remove::<Exchange>())
     };
     let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), request.peer_addr(), &site));
-    let head = Head { exchange: &exchange, fields: exchange::Lines(request.headers()) };
-    let fault = message.as_ref().and_then(MessageHandle::fault);
-    let reply = if fault.is_some() {
-        Reply::refusal(Refusal::BadRequest)
-    } else {
-        dispatch(&site, &head, payload, message, admitted).await
+    let head =
+        Head { exchange: &exchange, fields: Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind)) };
+    let fault = incoming.as_ref().and_then(Incoming::fault);
+    let reply = match fault {
+        Some(Fault::HeadTooLarge(_)) => Reply::refusal(Refusal::HeadTooLarge),
+        Some(Fault::Malformed(_) | Fault::Disagreement(_)) => Reply::refusal(Refusal::BadRequest),
+        None => dispatch(&site, &head, incoming, admitted).await,
     };
     let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
     exchange.respond(reply, cors).into()
@@ -81,7 +82,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, site: web
 /// A request as the methods see it.
 struct Head<'a> {
     exchange: &'a Exchange,
-    fields: exchange::Lines<'a>,
+    fields: Lines<'a>,
 }
 
 impl Head<'_> {
@@ -102,13 +103,7 @@ fn resolve(site: &Site, head: &Head<'_>) -> Result<Route, Refusal> {
     Ok(route)
 }
 
-async fn dispatch(
-    site: &Site,
-    head: &Head<'_>,
-    payload: web::Payload,
-    message: Option<MessageHandle>,
-    admitted: Option<Admitted>,
-) -> Reply {
+async fn dispatch(site: &Site, head: &Head<'_>, incoming: Option<Incoming>, admitted: Option<Admitted>) -> Reply {
     let route = match resolve(site, head) {
         Ok(route) => route,
         Err(refusal) => return Reply::refusal(refusal),
@@ -116,8 +111,8 @@ async fn dispatch(
     match route {
         Route::Options => options::options(site),
         Route::Greeting => options::greeting(site),
-        Route::Create => create::create(site, head, intake::Source::new(payload, message)).await,
-        Route::Append(id) => append::append(site, head, &id, intake::Source::new(payload, message), admitted).await,
+        Route::Create => create::create(site, head, intake::Source::new(incoming)).await,
+        Route::Append(id) => append::append(site, head, &id, intake::Source::new(incoming), admitted).await,
         Route::Inspect(id) => inspect::inspect(site, head, &id).await,
         Route::Download(id) => download::download(site, head, &id).await,
         Route::Terminate(id) => terminate::terminate(site, &id).await,
@@ -131,7 +126,8 @@ pub(crate) fn expect(site: Arc<Site>) -> Expect {
         let site = Arc::clone(&site);
         Box::pin(async move {
             let exchange = Exchange::new(request.head(), request.peer_addr(), &site);
-            let head = Head { exchange: &exchange, fields: exchange::Lines(request.headers()) };
+            let length = request.extensions().get::<Incoming>().map(Incoming::kind);
+            let head = Head { exchange: &exchange, fields: Lines::new(request.headers(), length) };
             let outcome = match resolve(&site, &head) {
                 Ok(Route::Append(id)) => append::admit(&site, &head, &id).await.map(Some),
                 Ok(Route::Create) => create::check(&site, &head).map(|()| None).map_err(Reply::refusal),

@@ -1,8 +1,10 @@
-//! The connections: listens, accepts on arbiters of our own, and runs actix-http over an IO that watches the framing.
+//! The connections: listens, accepts on arbiters of our own, and runs actix-http over an IO that gives it heads. Bodies go
+//! from the socket to their handlers.
 
-pub mod framing;
+mod connection;
+mod framing;
+mod incoming;
 mod listener;
-mod watch;
 pub mod wire;
 
 use std::fmt;
@@ -25,9 +27,12 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::sync::watch::{Receiver, Sender};
 
+pub use connection::Fault;
+use connection::Shared;
+pub use framing::{BodyKind, Trailers};
+pub use incoming::{BodyError, Incoming};
 pub use listener::{BindError, bind, raise_file_limit};
 use listener::{Seat, Seats};
-pub use watch::{Fault, MessageHandle, WatchHandle};
 use wire::{Limits, Wire};
 
 /// What the server is to do.
@@ -119,9 +124,9 @@ impl Running {
     }
 }
 
-/// Serves an app on arbiters of its own; must be called within an actix system. Each request carries a `MessageHandle` in
-/// its extensions, already when the expect hook sees it, and is answered with `Connection: close` when its framing leaves
-/// nothing to go on with.
+/// Serves an app on arbiters of its own; must be called within an actix system. Each request carries its body as `Incoming`
+/// in its extensions, already when the expect hook sees it (actix's own payload is empty), and is answered with
+/// `Connection: close` when something of it is left that nobody has read.
 pub async fn serve<F, I, S, B, E>(
     config: Config,
     listener: TcpListener,
@@ -180,17 +185,17 @@ async fn serve_here<I, S, B>(
     B: MessageBody + 'static,
 {
     let app = apply_fn_factory(map_config(app, |()| AppConfig::default()), |request, app: &S::Service| {
-        let closing = admit(&request);
+        admit(&request);
         // No upgrade is served, so that its offer (of h2c, say) is ignored; actix would answer as if it had been taken up.
         let offers_upgrade = request.upgrade();
-        let watch = request.conn_data::<WatchHandle>().cloned();
+        let connection = connection_of(&request);
         let answer = app.call(request);
         async move {
             let mut response: Response<B> = answer.await?.into();
-            if closing() || offers_upgrade {
+            if connection.as_ref().is_some_and(|shared| shared.borrow_mut().settle()) || offers_upgrade {
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
-            Ok(response.map_body(|_, body| Answer { body: BoxBody::new(body), watch }))
+            Ok(response.map_body(|_, body| Answer { body: BoxBody::new(body), connection }))
         }
     });
     let expect = Rc::new(expect);
@@ -201,7 +206,7 @@ async fn serve_here<I, S, B>(
         .keep_alive(config.keep_alive)
         .h1_allow_half_closed(true)
         .graceful_shutdown_signal(move || reached(signal.clone(), Phase::Draining))
-        .on_connect_ext(|wire: &Wire<TcpStream>, data| drop(data.insert(wire.watch())))
+        .on_connect_ext(|wire: &Wire, data| drop(data.insert(wire.connection())))
         .expect(move |request: Request| admit_expecting(request, Rc::clone(&expect)))
         .h1(app);
     let started = async {
@@ -243,7 +248,7 @@ async fn serve_here<I, S, B>(
 /// The body of an answer. actix drops it when its last byte has been encoded: then the next request may be read.
 struct Answer {
     body: BoxBody,
-    watch: Option<WatchHandle>,
+    connection: Option<Shared>,
 }
 
 impl MessageBody for Answer {
@@ -260,8 +265,8 @@ impl MessageBody for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(watch) = &self.watch {
-            watch.answered();
+        if let Some(connection) = &self.connection {
+            connection.borrow_mut().answered();
         }
     }
 }
@@ -271,31 +276,30 @@ async fn reached(mut phases: Receiver<Phase>, phase: Phase) {
     let _ = phases.wait_for(|current| *current >= phase).await;
 }
 
-/// Gives the request its message handle, unless it has one. Returns what tells whether its connection must close.
-fn admit(request: &Request) -> impl FnOnce() -> bool + use<> {
-    let watch = request.conn_data::<WatchHandle>().cloned();
-    let mut number = None;
-    if let Some(watch) = &watch {
-        let mut extensions = request.extensions_mut();
-        if extensions.get::<MessageHandle>().is_none() {
-            extensions.insert(watch.next_request(request.head()));
-        }
-        number = extensions.get::<MessageHandle>().map(MessageHandle::number);
+fn connection_of(request: &Request) -> Option<Shared> {
+    request.conn_data::<Shared>().cloned()
+}
+
+/// Gives the request its body, unless it has one.
+fn admit(request: &Request) {
+    let mut extensions = request.extensions_mut();
+    if let Some(connection) = connection_of(request).filter(|_| !extensions.contains::<Incoming>()) {
+        extensions.insert(Incoming::claim(connection, request.head()));
     }
-    move || watch.zip(number).is_some_and(|(watch, number)| watch.must_close_after(number))
 }
 
 async fn admit_expecting(request: Request, expect: Rc<Expect>) -> Result<Request, Response<BoxBody>> {
-    let _ = admit(&request); // asked again when the app is called
-    let fault = request.extensions().get::<MessageHandle>().and_then(MessageHandle::fault);
-    let watch = request.conn_data::<WatchHandle>().cloned();
+    admit(&request);
+    let fault = request.extensions().get::<Incoming>().and_then(Incoming::fault);
+    let connection = connection_of(&request);
     let outcome = match fault {
-        Some(_) => {
-            let mut response = Response::bad_request();
-            response.head_mut().set_connection_type(ConnectionType::Close);
-            Err(response)
-        }
+        Some(_) => Err(Response::bad_request().map_body(|_, body| BoxBody::new(body))),
         None => expect(request).await,
     };
-    outcome.map_err(|response| response.map_body(|_, body| BoxBody::new(Answer { body, watch })))
+    outcome.map_err(|mut response| {
+        if connection.as_ref().is_some_and(|shared| shared.borrow_mut().settle()) {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        response.map_body(|_, body| BoxBody::new(Answer { body, connection }))
+    })
 }

@@ -32,21 +32,21 @@ fn a_head_has_a_largest_size() {
             "tus.metadata_max_bytes=2048",
         ]);
         let mut client = server.connect();
-        for _ in 0..2 {
-            client.send(head_of(&server, limit - 1));
+        for length in [limit - 1, limit] {
+            client.send(head_of(&server, length));
             assert_eq!(client.answer().status, 201);
         }
         for length in [limit + 1, limit * 3] {
             let mut client = server.connect();
             client.send(head_of(&server, length));
-            refused(&mut client, 400);
+            refused(&mut client, 431);
         }
         let mut client = server.connect();
         let long = head_of(&server, limit + 1);
         let (start, end) = long.as_bytes().split_at(limit - 100);
         client.send(start);
         client.send_slowly(end);
-        refused(&mut client, 400);
+        refused(&mut client, 431);
         assert_eq!(server.names().len(), 4, "two uploads and their descriptions");
         server.unharmed();
     }

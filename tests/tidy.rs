@@ -71,8 +71,7 @@ const RULES: &[Rule] = &[
         own: &[
             "wharf::protocol::",
             "wharf::problem",
-            "wharf::server::Expect",
-            "wharf::server::MessageHandle",
+            "wharf::server::{BodyError, BodyKind, Expect, Fault, Incoming, Trailers}",
             "wharf::telemetry::hostile",
             VALUES,
             "wharf_actors::{Appending, AskFailure, Begun, Committed, Departure, Lease, NewUpload, Refusal, Snapshot}",

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use actix_http::Response;
 use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, web};
-use futures_util::StreamExt as _;
 use slog::{Logger, o};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use wharf::server::wire::Limits;
-use wharf::server::{Config, Drained, Expect, Fault, MessageHandle, Running, bind, serve};
+use wharf::server::{BodyError, Config, Drained, Expect, Fault, Incoming, Running, bind, serve};
 
 /// No wait in here should come near this.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -48,9 +47,9 @@ async fn pass(gate: &Semaphore) {
 }
 
 /// Tells method, target, body length and trailers. Some paths do something else besides.
-async fn tell(request: HttpRequest, mut payload: web::Payload, gates: web::Data<Gates>) -> HttpResponse {
-    let message = request.extensions_mut().remove::<MessageHandle>().unwrap();
-    if let Some(Fault::Malformed(reason)) = message.fault() {
+async fn tell(request: HttpRequest, gates: web::Data<Gates>) -> HttpResponse {
+    let mut incoming = request.extensions_mut().remove::<Incoming>().unwrap();
+    if let Some(Fault::Malformed(reason) | Fault::HeadTooLarge(reason)) = incoming.fault() {
         return HttpResponse::BadRequest().body(reason);
     }
     match request.path() {
@@ -65,14 +64,15 @@ async fn tell(request: HttpRequest, mut payload: web::Payload, gates: web::Data<
         _ => {}
     }
     let mut bytes = 0;
-    while let Some(chunk) = payload.next().await {
-        match (chunk, message.fault()) {
-            (Ok(chunk), _) => bytes += chunk.len() as u64,
-            (Err(_), Some(Fault::Malformed(reason))) => return HttpResponse::BadRequest().body(reason),
-            (Err(_), _) => return HttpResponse::BadRequest().body("cut"),
+    loop {
+        match incoming.read().await {
+            Ok(Some(piece)) => bytes += piece.len() as u64,
+            Ok(None) => break,
+            Err(BodyError::Fault(Fault::Malformed(reason))) => return HttpResponse::BadRequest().body(reason),
+            Err(_) => return HttpResponse::BadRequest().body("cut"),
         }
     }
-    let trailers = message.finish(bytes).unwrap();
+    let trailers = incoming.into_trailers();
     let trailers = trailers.iter().map(|(name, value)| format!(" {name}={}", value.escape_ascii()));
     let trailers = trailers.collect::<String>();
     HttpResponse::Ok().body(format!("{} {} {bytes}{trailers}", request.method(), request.uri()))
@@ -297,11 +297,13 @@ async fn an_offered_upgrade_is_ignored() {
 #[actix_web::test]
 async fn http_1_0_is_served_without_host_and_without_100() {
     with_server(async |address| {
-        let mut client = Client::connect(address).await;
-        client.send("PATCH /p HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi").await;
-        let (status, _, body) = client.answer().await;
-        assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.0 200 OK", "PATCH /p 2"));
-        client.assert_ends().await;
+        for method in ["PATCH", "POST"] {
+            let mut client = Client::connect(address).await;
+            client.send(format!("{method} /p HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi")).await;
+            let (status, _, body) = client.answer().await;
+            assert_eq!((status, body), ("HTTP/1.0 200 OK".to_owned(), format!("{method} /p 2")));
+            client.assert_ends().await;
+        }
     })
     .await;
 }
@@ -317,9 +319,12 @@ async fn the_expect_hook_decides_on_100() {
         assert_eq!(client.answer().await.0, "HTTP/1.1 100 Continue");
         client.send(format!("0\r\nA: b\r\n\r\n{}", head("/refuse"))).await;
         assert_eq!(client.body().await, "POST /c 0 a=b");
-        assert_eq!(client.answer().await.0, "HTTP/1.1 409 Conflict");
+        // The client may send the refused body all the same, so nothing more can be read.
+        let (status, lines, _) = client.answer().await;
+        assert_eq!(status, "HTTP/1.1 409 Conflict");
+        assert!(lines.contains("connection: close"), "{lines}");
         client.send(format!("0\r\nA: c\r\n\r\n{GET}")).await;
-        assert_eq!(client.body().await, "GET /g 0");
+        client.assert_ends().await;
     })
     .await;
 }
@@ -330,14 +335,24 @@ async fn a_body_that_nobody_wants_has_the_linger_time_only() {
         for body in ["Transfer-Encoding: chunked\r\n\r\n5\r\nhe", "Content-Length: 5\r\n\r\nhe"] {
             let mut client = Client::connect(address).await;
             client.send(format!("POST /early HTTP/1.1\r\nHost: a\r\n{body}")).await;
-            assert_eq!(client.answer().await.0, "HTTP/1.1 404 Not Found");
+            let (status, lines, _) = client.answer().await;
+            assert_eq!(status, "HTTP/1.1 404 Not Found");
+            assert!(lines.contains("connection: close"), "{lines}");
             client.assert_ends().await;
         }
-        let mut client = Client::connect(address).await;
-        client.send("POST /early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe").await;
-        assert_eq!(client.answer().await.0, "HTTP/1.1 404 Not Found");
-        client.send(format!("llo\r\n0\r\n\r\n{GET}")).await;
-        assert_eq!(client.body().await, "GET /g 0");
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_body_that_nobody_wants_but_has_come_costs_no_connection() {
+    with_server(async |address| {
+        for body in ["Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "Content-Length: 5\r\n\r\nhello"] {
+            let mut client = Client::connect(address).await;
+            client.send(format!("POST /early HTTP/1.1\r\nHost: a\r\n{body}{GET}")).await;
+            assert_eq!(client.answer().await.0, "HTTP/1.1 404 Not Found");
+            assert_eq!(client.body().await, "GET /g 0");
+        }
     })
     .await;
 }

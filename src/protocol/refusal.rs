@@ -40,6 +40,7 @@ pub enum Refusal {
     InsufficientStorage,
     Overloaded,
     MetadataTooLarge,
+    HeadTooLarge,
     BadRequest,
     /// The target knows other methods only: those named here, as they stand in `Allow`.
     MethodNotAllowed {
@@ -94,6 +95,7 @@ impl Refusal {
                 | Self::ReadTimeout
                 | Self::ConnectionReset
                 | Self::InsufficientStorage
+                | Self::HeadTooLarge
                 | Self::BadRequest
                 | Self::Internal
         )
@@ -165,6 +167,7 @@ impl Refusal {
             Self::MetadataTooLarge => ("ERR_METADATA_TOO_LARGE", 431, "Upload-Metadata header is too large"),
             Self::MethodNotAllowed { .. } => ("ERR_METHOD_NOT_ALLOWED", 405, "method not allowed"),
             Self::UploadExists => ("ERR_UPLOAD_EXISTS", 409, "an upload with this id exists already"),
+            Self::HeadTooLarge => ("ERR_HEAD_TOO_LARGE", 431, "request head too large"),
             Self::BadRequest => ("ERR_BAD_REQUEST", 400, "malformed request"),
             Self::Internal => ("ERR_INTERNAL_SERVER_ERROR", 500, "internal server error"),
         }
@@ -241,6 +244,7 @@ mod tests {
             (Refusal::InsufficientStorage, 507, "ERR_INSUFFICIENT_STORAGE: not enough space to store the upload\n"),
             (Refusal::Overloaded, 503, "ERR_OVERLOADED: server is busy, try again later\n"),
             (Refusal::MetadataTooLarge, 431, "ERR_METADATA_TOO_LARGE: Upload-Metadata header is too large\n"),
+            (Refusal::HeadTooLarge, 431, "ERR_HEAD_TOO_LARGE: request head too large\n"),
             (Refusal::BadRequest, 400, "ERR_BAD_REQUEST: malformed request\n"),
             (ALLOW, 405, "method not allowed"),
             (Refusal::UploadExists, 409, "ERR_UPLOAD_EXISTS: an upload with this id exists already\n"),

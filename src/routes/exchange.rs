@@ -15,26 +15,46 @@ use wharf_actors::UploadId;
 use super::Site;
 use crate::{
     protocol::{Fields, Header, Refusal, cors::CorsAnswer, reply},
+    server::BodyKind,
     telemetry::hostile,
 };
 
 /// The longest `X-Request-ID` that is taken over.
 const REQUEST_ID_MAX: usize = 128;
 
-/// The fields of a request, read out of actix's map.
-pub(super) struct Lines<'a>(pub(super) &'a HeaderMap);
+/// The fields of a request, read out of actix's map. That of its length is not in there: the server keeps it.
+pub(super) struct Lines<'a> {
+    map: &'a HeaderMap,
+    content_length: Option<String>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(map: &'a HeaderMap, body: Option<BodyKind>) -> Self {
+        let content_length = match body {
+            Some(BodyKind::Length(length)) => Some(length.to_string()),
+            Some(BodyKind::None | BodyKind::Chunked) | None => None,
+        };
+        Self { map, content_length }
+    }
+}
 
 impl Fields for Lines<'_> {
     fn first(&self, name: &str) -> Option<&[u8]> {
-        self.0.get(name).map(HeaderValue::as_bytes)
+        match name {
+            "content-length" => self.content_length.as_deref().map(str::as_bytes),
+            _ => self.map.get(name).map(HeaderValue::as_bytes),
+        }
     }
 
     fn count(&self, name: &str) -> usize {
-        self.0.get_all(name).count()
+        self.lines(name).len()
     }
 
     fn lines(&self, name: &str) -> Vec<&[u8]> {
-        self.0.get_all(name).map(HeaderValue::as_bytes).collect()
+        match name {
+            "content-length" => self.first(name).into_iter().collect(),
+            _ => self.map.get_all(name).map(HeaderValue::as_bytes).collect(),
+        }
     }
 }
 

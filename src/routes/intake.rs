@@ -1,6 +1,5 @@
 //! A request's body on its way to the upload's owner. One task owns the body from its first byte to its last.
 
-use actix_web::{error::PayloadError, web};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use wharf_actors::{AskFailure, Committed, Departure, Lease, Share, Stored};
@@ -12,13 +11,12 @@ use crate::{
         Fields, Refusal,
         checksum::{self, ChecksumRequest, Expected, Hasher},
     },
-    server::MessageHandle,
+    server::{BodyError, Incoming, Trailers},
 };
 
 /// A body that has not been read yet.
 pub(super) struct Source {
-    payload: web::Payload,
-    message: Option<MessageHandle>,
+    incoming: Option<Incoming>,
 }
 
 /// What became of a body.
@@ -65,8 +63,15 @@ struct Intake<'a> {
 }
 
 impl Source {
-    pub(super) fn new(payload: web::Payload, message: Option<MessageHandle>) -> Self {
-        Self { payload, message }
+    pub(super) fn new(incoming: Option<Incoming>) -> Self {
+        Self { incoming }
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, BodyError> {
+        match &mut self.incoming {
+            Some(incoming) => incoming.read().await,
+            None => Ok(None),
+        }
     }
 
     /// Reads the body into the lease and commits it. Whatever happens, what arrived is kept, unless there is a checksum
@@ -96,13 +101,13 @@ impl Intake<'_> {
                         Err(failure) => return End::Yielded(self.why(failure)),
                     }
                 }
-                next = tokio::time::timeout(body_read, self.source.payload.next()), if window_open => next,
+                next = tokio::time::timeout(body_read, self.source.read()), if window_open => next,
             };
             match next {
                 Err(_) => return End::Broken(Departure::ReadTimeout, Refusal::ReadTimeout),
-                Ok(None) => return End::Whole,
-                Ok(Some(Err(error))) => return self.broken(&error),
-                Ok(Some(Ok(bytes))) => {
+                Ok(Ok(None)) => return End::Whole,
+                Ok(Err(error)) => return broken(&error),
+                Ok(Ok(Some(bytes))) => {
                     let share = match self.share(bytes.len()).await {
                         Ok(share) => share,
                         Err(end) => return end,
@@ -134,11 +139,11 @@ impl Intake<'_> {
         let mut batch = Batch::default();
         let mut end = self.add(&mut batch, first);
         while end.is_none() && batch.len < share.bytes() {
-            end = match self.source.payload.next().now_or_never() {
+            end = match self.source.read().now_or_never() {
                 None => break,
-                Some(None) => Some(End::Whole),
-                Some(Some(Err(error))) => Some(self.broken(&error)),
-                Some(Some(Ok(bytes))) => self.add(&mut batch, bytes),
+                Some(Ok(None)) => Some(End::Whole),
+                Some(Err(error)) => Some(broken(&error)),
+                Some(Ok(Some(bytes))) => self.add(&mut batch, bytes),
             };
         }
         if !batch.pieces.is_empty() {
@@ -150,9 +155,6 @@ impl Intake<'_> {
 
     fn add(&mut self, batch: &mut Batch, mut bytes: Bytes) -> Option<End> {
         self.received += bytes.len() as u64;
-        if let Some(message) = &self.source.message {
-            message.took(bytes.len());
-        }
         let mut end = None;
         if let Some(room) = &mut self.room {
             if bytes.len() as u64 > *room {
@@ -170,17 +172,6 @@ impl Intake<'_> {
             batch.pieces.push(bytes);
         }
         end
-    }
-
-    /// A body that broke off: by a fault of its form, or because the client has gone.
-    fn broken(&self, error: &PayloadError) -> End {
-        let is_malformed = self.source.message.as_ref().is_some_and(|message| message.fault().is_some());
-        match error {
-            _ if is_malformed => End::Broken(Departure::Malformed, Refusal::BadRequest),
-            PayloadError::Incomplete(_) => End::Broken(Departure::UnexpectedEof, Refusal::UnexpectedEof),
-            PayloadError::Io(_) => End::Broken(Departure::ConnectionLost, Refusal::ConnectionReset),
-            _ => End::Broken(Departure::Malformed, Refusal::BadRequest),
-        }
     }
 
     /// Why an append failed. When the lease had ended, the reason for that says more.
@@ -221,11 +212,10 @@ impl Intake<'_> {
         if too_long { Err(Refusal::UploadSizeExceeded) } else { Ok(committed) }
     }
 
-    /// The digest in the body's trailer, if one came. Both readers of the framing must have seen the same body.
+    /// The digest in the body's trailer, if one came.
     fn trailer(&mut self) -> Result<Option<Expected>, Refusal> {
-        let Some(message) = self.source.message.take() else { return Ok(None) };
-        let trailers = message.finish(self.received).map_err(|_| Refusal::BadRequest)?;
-        let trailers = Trailers(trailers);
+        let Some(incoming) = self.source.incoming.take() else { return Ok(None) };
+        let trailers = TrailerFields(incoming.into_trailers());
         match (trailers.count("upload-checksum"), trailers.first("upload-checksum")) {
             (1, Some(value)) if self.hasher.is_some() => checksum::parse_checksum(value).map(Some),
             (0 | 1, _) => Ok(None),
@@ -234,10 +224,19 @@ impl Intake<'_> {
     }
 }
 
-/// The lines behind a chunked body.
-struct Trailers(Vec<(String, Vec<u8>)>);
+/// A body that broke off: by a fault of its form, or because the client has gone.
+fn broken(error: &BodyError) -> End {
+    match error {
+        BodyError::Fault(_) => End::Broken(Departure::Malformed, Refusal::BadRequest),
+        BodyError::Cut => End::Broken(Departure::UnexpectedEof, Refusal::UnexpectedEof),
+        BodyError::Lost(_) => End::Broken(Departure::ConnectionLost, Refusal::ConnectionReset),
+    }
+}
 
-impl Fields for Trailers {
+/// The lines behind a chunked body.
+struct TrailerFields(Trailers);
+
+impl Fields for TrailerFields {
     fn first(&self, name: &str) -> Option<&[u8]> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
     }

@@ -1,6 +1,6 @@
 //! The framing of one chunked body (RFC 9112 section 7.1): where its data lies, where it ends, and its trailer section.
 
-use super::Trailers;
+use super::{Step, Trailers};
 
 /// The most hexadecimal digits of a chunk's size: as many as 64 bits have.
 const SIZE_DIGITS_MAX: u8 = 16;
@@ -11,8 +11,8 @@ const TRAILER_MAX_BYTES: usize = 8 * 1024;
 const TRAILER_MAX_LINES: usize = 32;
 
 /// How far a chunked body has got.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server) enum Progress {
     /// The body goes on in bytes that are still to come.
     More,
     /// The body and its trailer section are over.
@@ -40,10 +40,9 @@ enum State {
     End,
 }
 
-/// A reader of one chunked body's framing. It is never laxer than actix-http's: everything accepted here ends, there too,
-/// at the same byte.
+/// A reader of one chunked body's framing. It is never laxer than actix-http's own, to which the tests compare it.
 #[derive(Debug)]
-pub(super) struct Chunked {
+pub(in crate::server) struct Chunked {
     state: State,
     size: u64,
     digits: u8,
@@ -68,39 +67,34 @@ impl Chunked {
         }
     }
 
-    /// Reads on; returns how many of the bytes were well-formed, how many of those were data, and how things stand.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> (usize, u64, Progress) {
-        let mut at = 0;
-        let mut data = 0;
-        while at < bytes.len() {
-            if self.state == State::Data {
-                let step = self.size.min((bytes.len() - at) as u64);
-                self.size -= step;
-                data += step;
-                at += step as usize;
-                if self.size == 0 {
-                    self.state = State::DataCr;
-                }
-                continue;
-            }
-            match self.step(bytes[at]) {
+    /// Reads the framing up to the next data, and says how much of that is there.
+    pub(super) fn step(&mut self, bytes: &[u8]) -> Step {
+        let mut framing = 0;
+        while self.state != State::Data {
+            let Some(byte) = bytes.get(framing) else { return Step { framing, data: 0, progress: Progress::More } };
+            match self.byte(*byte) {
                 Ok(next) => self.state = next,
-                Err(reason) => return (at, data, Progress::Fault(reason)),
+                Err(reason) => return Step { framing, data: 0, progress: Progress::Fault(reason) },
             }
-            at += 1;
+            framing += 1;
             if self.state == State::End {
-                return (at, data, Progress::End);
+                return Step { framing, data: 0, progress: Progress::End };
             }
         }
-        (at, data, Progress::More)
+        let data = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - framing);
+        self.size -= data as u64;
+        if self.size == 0 {
+            self.state = State::DataCr;
+        }
+        Step { framing, data, progress: Progress::More }
     }
 
     /// The trailer section's lines, once the body has ended.
-    pub(super) fn into_trailers(self) -> Trailers {
-        self.trailers
+    pub(super) fn take_trailers(&mut self) -> Trailers {
+        std::mem::take(&mut self.trailers)
     }
 
-    fn step(&mut self, byte: u8) -> Result<State, &'static str> {
+    fn byte(&mut self, byte: u8) -> Result<State, &'static str> {
         match (self.state, byte) {
             (State::SizeFirst | State::Size, _) => self.size_line(byte),
             (State::SizeSpace, b' ' | b'\t') => self.extension(State::SizeSpace),
@@ -202,15 +196,18 @@ mod tests {
     fn feed(bytes: &[u8], piece: usize) -> (usize, u64, Progress, Trailers) {
         let mut chunked = Chunked::new();
         let (mut accepted, mut data) = (0, 0);
-        for piece in bytes.chunks(piece) {
-            let (step, more, progress) = chunked.feed(piece);
-            accepted += step;
-            data += more;
-            if progress != Progress::More {
-                return (accepted, data, progress, chunked.into_trailers());
+        for mut piece in bytes.chunks(piece) {
+            while !piece.is_empty() {
+                let step = chunked.step(piece);
+                accepted += step.framing + step.data;
+                data += step.data as u64;
+                piece = &piece[step.framing + step.data..];
+                if step.progress != Progress::More {
+                    return (accepted, data, step.progress, chunked.take_trailers());
+                }
             }
         }
-        (accepted, data, Progress::More, chunked.into_trailers())
+        (accepted, data, Progress::More, chunked.take_trailers())
     }
 
     #[test]
@@ -287,6 +284,7 @@ mod tests {
     fn sizes_that_overflow_together_are_a_fault() {
         let mut chunked = Chunked::new();
         chunked.declared = u64::MAX - 1;
-        assert_eq!(chunked.feed(b"2\r\n"), (1, 0, Progress::Fault("chunk size too large")));
+        let progress = Progress::Fault("chunk size too large");
+        assert_eq!(chunked.step(b"2\r\n"), Step { framing: 1, data: 0, progress });
     }
 }

@@ -1,23 +1,62 @@
 //! What a request's head says about its body, or why the request can't be served on this connection.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
 
 use actix_http::{Method, Uri};
 
-use super::BodyKind;
+use super::{BodyKind, HEADERS_MAX};
+use crate::server::Fault;
 
 /// A complete head, judged.
-pub(super) struct Head {
+#[derive(Debug)]
+pub(in crate::server) struct Head {
+    /// How many bytes it has.
+    pub(in crate::server) len: usize,
     /// How long the body is, as far as that can be told.
-    pub(super) body: BodyKind,
+    pub(in crate::server) body: BodyKind,
     /// The hash of method and target, by which actix's view of the request is compared with ours.
-    pub(super) fingerprint: u64,
+    pub(in crate::server) fingerprint: u64,
     /// Why the request is refused and nothing may be read after it.
-    pub(super) refusal: Option<&'static str>,
+    pub(in crate::server) refusal: Option<&'static str>,
+    /// What in it speaks of a body: where that lies, and what hides it.
+    masks: Vec<(Range<usize>, u8)>,
+}
+
+/// Reads the head at the beginning of these bytes, if all of it is there.
+pub(in crate::server) fn read_head(bytes: &[u8], hasher: &RandomState) -> Result<Option<Head>, Fault> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) => {
+            let place = |part: &[u8]| {
+                let start = part.as_ptr().addr() - bytes.as_ptr().addr();
+                start..start + part.len()
+            };
+            // A length becomes 0, since HTTP/1.0 wants one with a POST; a coding gets a name that means nothing.
+            let mask = |header: &httparse::Header<'_>| match header.name {
+                name if name.eq_ignore_ascii_case("content-length") => Some((place(header.value), b'0')),
+                name if name.eq_ignore_ascii_case("transfer-encoding") => Some((place(name.as_bytes()), b'x')),
+                _ => None,
+            };
+            let masks = request.headers.iter().filter_map(mask).collect();
+            Ok(Some(Head { len, masks, ..judge(&request, hasher) }))
+        }
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(Fault::HeadTooLarge("too many headers")),
+        Err(_) => Err(Fault::Malformed("invalid request head")),
+    }
+}
+
+/// Hides a body from whoever reads this head.
+pub(in crate::server) fn mask(bytes: &mut [u8], head: &Head) {
+    for (place, byte) in &head.masks {
+        bytes[place.clone()].fill(*byte);
+    }
 }
 
 /// Judges a head that httparse has accepted.
-pub(super) fn judge(request: &httparse::Request<'_, '_>, hasher: &RandomState) -> Head {
+fn judge(request: &httparse::Request<'_, '_>, hasher: &RandomState) -> Head {
     let method = request.method.unwrap_or_default();
     let target = Uri::try_from(request.path.unwrap_or_default());
     let fingerprint = target.as_ref().map_or(0, |uri| fingerprint(hasher, method, uri));
@@ -28,11 +67,11 @@ pub(super) fn judge(request: &httparse::Request<'_, '_>, hasher: &RandomState) -
         Ok(body) => (body, None),
         Err(reason) => (BodyKind::None, Some(reason)),
     };
-    Head { body, fingerprint, refusal }
+    Head { len: 0, body, fingerprint, refusal, masks: Vec::new() }
 }
 
 /// The hash of a request's method and target.
-pub(super) fn fingerprint(hasher: &RandomState, method: &str, uri: &Uri) -> u64 {
+pub(in crate::server) fn fingerprint(hasher: &RandomState, method: &str, uri: &Uri) -> u64 {
     hasher.hash_one((method, uri.authority().map(|authority| authority.as_str()), uri.path(), uri.query()))
 }
 
@@ -101,12 +140,31 @@ fn is_host(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn read(head: &str) -> Head {
+        let read = read_head(head.as_bytes(), &RandomState::new()).unwrap().unwrap();
+        assert_eq!(read.len, head.len(), "{head:?}");
+        read
+    }
+
     fn judged(head: &str) -> Result<BodyKind, &'static str> {
-        let mut headers = [httparse::EMPTY_HEADER; 16];
-        let mut request = httparse::Request::new(&mut headers);
-        assert!(request.parse(head.as_bytes()).unwrap().is_complete(), "{head:?}");
-        let head = judge(&request, &RandomState::new());
+        let head = read(head);
         head.refusal.map_or(Ok(head.body), Err)
+    }
+
+    #[test]
+    fn a_masked_head_speaks_of_no_body() {
+        let head =
+            "PATCH /content-length HTTP/1.1\r\nHost: a\r\nContent-Length: 51\r\nA: Transfer-Encoding: chunked\r\n\r\n";
+        let mut bytes = head.as_bytes().to_vec();
+        mask(&mut bytes, &read(head));
+        let masked = head.replace("51", "00");
+        assert_eq!(String::from_utf8(bytes).unwrap(), masked);
+        assert_eq!(judged(&masked), Ok(BodyKind::Length(0)));
+        let head = "PATCH / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\ncontent-LENGTH: 5\r\n\r\n";
+        let mut bytes = head.as_bytes().to_vec();
+        mask(&mut bytes, &read(head));
+        let masked = head.replace("transfer-encoding", "xxxxxxxxxxxxxxxxx").replace('5', "0");
+        assert_eq!(String::from_utf8(bytes).unwrap(), masked);
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! What a handler has of its request's body, and of what the framing said about it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use actix_http::RequestHead;
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncReadExt as _;
+
+use super::connection::{Fault, Shared};
+use super::framing::{BodyKind, Trailers};
+
+/// The most and the least bytes that are read at once.
+const READ_MAX_BYTES: usize = 256 * 1024;
+const READ_MIN_BYTES: usize = 8 * 1024;
+
+/// Why a body can't be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client's framing is wrong.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The client ended its side in the middle of the body.
+    #[error("the body is cut")]
+    Cut,
+    /// The connection is lost.
+    #[error("the connection is lost")]
+    Lost(#[source] io::Error),
+}
+
+/// A request's body on its way in. `serve` puts it into the request's extensions. While nobody reads, nothing is taken
+/// from the socket, and no memory is held for it.
+pub struct Incoming {
+    connection: Shared,
+    kind: BodyKind,
+    /// How much is read next: as much as the last reads have shown to be there.
+    read_bytes: usize,
+}
+
+impl Incoming {
+    /// The body of the connection's current request, as actix has read its head.
+    pub(super) fn claim(connection: Shared, head: &RequestHead) -> Self {
+        let kind = connection.borrow_mut().claim(head);
+        Self { connection, kind, read_bytes: 2 * READ_MIN_BYTES }
+    }
+
+    /// How the body is delimited.
+    pub fn kind(&self) -> BodyKind {
+        self.kind
+    }
+
+    /// What is wrong with this request, as far as that is known yet. Ask before the request is served: the answer is 400.
+    pub fn fault(&self) -> Option<Fault> {
+        self.connection.borrow().fault()
+    }
+
+    /// The next bytes of the body; `None` at its end. May be dropped and called again.
+    ///
+    /// # Errors
+    /// When the body can't be had whole. It is over then.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, BodyError> {
+        poll_fn(|context| self.poll_read(context)).await
+    }
+
+    /// See `read`.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        let mut connection = self.connection.borrow_mut();
+        loop {
+            if let Some(piece) = connection.next_piece() {
+                return Poll::Ready(Ok(Some(piece)));
+            }
+            if let Some(fault) = connection.fault() {
+                return Poll::Ready(Err(fault.into()));
+            }
+            if connection.is_over() {
+                return Poll::Ready(Ok(None));
+            }
+            if connection.has_ended() {
+                return Poll::Ready(Err(BodyError::Cut));
+            }
+            // No buffer before there is something to put into it.
+            ready!(connection.stream.poll_read_ready(context)).map_err(BodyError::Lost)?;
+            let left = connection.left().map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+            let room = self.read_bytes.min(left);
+            let mut buffer = BytesMut::with_capacity(room);
+            let read = pin!((&mut connection.stream).take(room as u64).read_buf(&mut buffer)).poll(context);
+            let read = ready!(read).map_err(BodyError::Lost)?;
+            self.read_bytes = next_read(room, read);
+            connection.refill(buffer);
+        }
+    }
+
+    /// The trailers, once the body is over.
+    pub fn into_trailers(self) -> Trailers {
+        self.connection.borrow_mut().trailers()
+    }
+}
+
+/// Twice as much after a read that found more than enough, half after one that found little: a fast client is served in
+/// few calls, and a slow one holds little memory.
+fn next_read(room: usize, read: usize) -> usize {
+    let next = if read == room {
+        room * 2
+    } else if read < room / 4 {
+        room / 2
+    } else {
+        room
+    };
+    next.clamp(READ_MIN_BYTES, READ_MAX_BYTES)
+}
