@@ -57,6 +57,7 @@ impl Arguments {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Task {
     /// Check the settings, print them as they apply and where each came from
+    #[command(override_usage = "wharf check [FLAGS]")]
     Check(Flags),
 }
 

@@ -181,11 +181,13 @@ async fn serve_here<I, S, B>(
 {
     let app = apply_fn_factory(map_config(app, |()| AppConfig::default()), |request, app: &S::Service| {
         let closing = admit(&request);
+        // No upgrade is served, so that its offer (of h2c, say) is ignored; actix would answer as if it had been taken up.
+        let offers_upgrade = request.upgrade();
         let watch = request.conn_data::<WatchHandle>().cloned();
         let answer = app.call(request);
         async move {
             let mut response: Response<B> = answer.await?.into();
-            if closing() {
+            if closing() || offers_upgrade {
                 response.head_mut().set_connection_type(ConnectionType::Close);
             }
             Ok(response.map_body(|_, body| Answer { body: BoxBody::new(body), watch }))
@@ -217,7 +219,7 @@ async fn serve_here<I, S, B>(
     let connect = |stream: TcpStream, peer: SocketAddr, seat: Seat| {
         // A connection that is gone already fails here, and at its first read.
         let _ = stream.set_nodelay(true);
-        let wire = Wire::new(stream, config.limits, connect_logger.clone());
+        let wire = Wire::new(stream, config.limits, connect_logger.new(slog::o!("peer" => peer.to_string())));
         let remains = wire.remains();
         let connection = service.call((wire, Some(peer)));
         let (cut, logger) = (reached(phases.clone(), Phase::Cut), connect_logger.clone());

@@ -103,6 +103,7 @@ impl Service {
             expire_after: settings.expiration.after,
             expire_interval: settings.expiration.interval,
             concatenation_unfinished: settings.tus.concatenation_unfinished,
+            memory_budget: settings.storage.memory_budget_bytes,
             remembered: RECORDS_REMEMBERED,
         };
         Ok(Uploads::start(store, config, logger.clone()).await)

@@ -65,6 +65,28 @@ fn a_body_that_stalls_is_given_up_with_its_bytes_kept() {
     assert_eq!(server.content(&path), b"hello world");
 }
 
+/// RFC 9112 9.6: a client may close its side behind its last request. What the store has no time for yet is not lost
+/// over it, whether the body is whole or not.
+#[test]
+fn a_body_with_the_end_of_the_stream_behind_it_is_kept() {
+    let server = Server::start(&["--set", "tus.append_window=1", "--set", "tus.append_message_bytes=65536"]);
+    let bytes: Vec<u8> = (0..8_000_003_u32).map(|index| (index % 251) as u8).collect();
+    for sent in [8_000_003, 8_000_002].repeat(6) {
+        let path = server.create(8_000_003);
+        let mut client = server.connect();
+        let headers = [OFFSET_TYPE, ("Upload-Offset", "0"), ("Content-Length", "8000003")];
+        client.send(head("PATCH", &path, &headers));
+        client.send(&bytes[..sent]);
+        client.finish();
+        let response = client.answer();
+        match sent {
+            8_000_003 => response.appended(8_000_003),
+            _ => response.refused(400, "ERR_UNEXPECTED_EOF"),
+        }
+        assert_eq!(server.offset(&path), sent as u64);
+    }
+}
+
 /// The timeout is for silence: a body that keeps coming is taken, however slowly.
 #[test]
 fn a_body_that_trickles_is_taken() {

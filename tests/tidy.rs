@@ -76,7 +76,7 @@ const RULES: &[Rule] = &[
             "wharf::telemetry::hostile",
             VALUES,
             "wharf_actors::{Appending, AskFailure, Begun, Committed, Departure, Lease, NewUpload, Refusal, Snapshot}",
-            "wharf_actors::{Stored, Uploads}",
+            "wharf_actors::{Share, Stored, Uploads}",
         ],
         never: &["std::fs", "std::env", "std::thread", "tokio::fs", "tokio::net"],
         except: &[],
@@ -111,6 +111,7 @@ const RULES: &[Rule] = &[
             "wharf_actors::directory::Directory",
             "wharf_actors::post::",
             "wharf_actors::receives_letters",
+            "wharf_actors::Share",
             "wharf_actors::storage::{Blob, ErrorKind, Op, Opened, StorageError, Ticket, Written}",
             // In builds for tests.
             "wharf_actors::storage::faulty::trip",
@@ -127,6 +128,12 @@ const RULES: &[Rule] = &[
     },
     Rule { room: "wharf_actors::post", own: &[], never: &["std::fs", "std::net"], except: &[] },
     Rule { room: "wharf_actors::id", own: &[], never: OUTSIDE, except: &["std::sync::Arc"] },
+    Rule {
+        room: "wharf_actors::budget",
+        own: &[],
+        never: OUTSIDE,
+        except: &["std::sync::Arc", "std::sync::atomic", "tokio::sync::Semaphore", "tokio::sync::OwnedSemaphorePermit"],
+    },
     Rule { room: "wharf_actors::info", own: &[VALUES], never: OUTSIDE, except: &[] },
     Rule { room: "wharf_actors::clock", own: &[], never: OUTSIDE, except: &["std::sync::atomic"] },
     // The directory, leases, the reaper and the facade: the store by its trait only.
@@ -140,7 +147,7 @@ const RULES: &[Rule] = &[
             "wharf_actors::post::",
             "wharf_actors::reaper::",
             "wharf_actors::upload::",
-            "wharf_actors::{AskFailure, Committed, Departure}",
+            "wharf_actors::{AskFailure, Budget, Committed, Departure, Share}",
             "wharf_actors::storage::{Durability, ErrorKind, Opened, Reader, ScanCursor, Storage, StorageError, Ticket}",
         ],
         never: &["std::fs", "std::net", "rustix::"],

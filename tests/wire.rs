@@ -255,7 +255,6 @@ async fn refused_heads_get_400_and_nothing_after_them_is_read() {
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nhello",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nUpgrade: websocket\r\n\r\nhello",
             "POST / HTTP/1.1\r\nHost: a b\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
             "GET / HTTP/1.1\r\nHost: a b\r\nConnection: keep-alive\r\n\r\n",
@@ -276,6 +275,21 @@ async fn refused_heads_get_400_and_nothing_after_them_is_read() {
             assert!(body.is_empty() || lines.contains("connection: close"), "{head:?}: {lines}");
             client.assert_ends().await;
         }
+    })
+    .await;
+}
+
+/// RFC 9110 7.8: a server may ignore an Upgrade field. Clients that would rather speak HTTP/2 offer it (Java's, curl's).
+#[actix_web::test]
+async fn an_offered_upgrade_is_ignored() {
+    with_server(async |address| {
+        let mut client = Client::connect(address).await;
+        let offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n";
+        client.send(format!("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n{offer}\r\nhello{GET}")).await;
+        let (status, lines, body) = client.answer().await;
+        assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "POST /p 5"));
+        assert!(lines.contains("connection: close"), "{lines}");
+        client.assert_ends().await;
     })
     .await;
 }

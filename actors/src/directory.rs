@@ -156,6 +156,15 @@ impl Directory {
         self.died.load(Ordering::Relaxed)
     }
 
+    /// An owner has ended without having retired.
+    pub(crate) fn note_death(&self, id: &UploadId) {
+        // At the end of the service its arbiters drop what is still on them.
+        if !self.is_closing() {
+            self.died.fetch_add(1, Ordering::Relaxed);
+            error!(self.logger, "owner died"; "upload_id" => %id);
+        }
+    }
+
     pub(crate) fn first_lease(&self) -> u64 {
         self.leases.fetch_add(1, Ordering::Relaxed) * LEASES_PER_OWNER
     }
@@ -222,12 +231,8 @@ impl Directory {
             }
             Slot::Occupied(mut slot) => match slot.get_mut() {
                 Entry::Running { post, .. } if post.is_open() => Seat::Running(post.clone()),
-                Entry::Running { epoch, post } => {
+                Entry::Running { epoch, .. } => {
                     // Closed without having retired: it died. Its last operations may still be under way.
-                    if !post.gauge().is_retired() {
-                        self.died.fetch_add(1, Ordering::Relaxed);
-                        error!(self.logger, "owner died"; "upload_id" => %id);
-                    }
                     let epoch = *epoch;
                     slot.insert(Entry::Retiring { epoch, waiting: vec![sender] });
                     Seat::Wait(receiver)

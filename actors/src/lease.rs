@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    AskFailure, Committed, Departure,
+    AskFailure, Committed, Departure, Share,
     post::Post,
     upload::{
         Upload,
@@ -51,11 +51,11 @@ impl Lease {
         self.room
     }
 
-    /// Hands bytes over; more may be handed over before they are stored. The owner keeps their order.
-    pub fn append(&self, pieces: Vec<Bytes>) -> Stored {
+    /// Hands bytes over, and the share of the memory budget that they take; more may be handed over before they are stored. The owner keeps their order.
+    pub fn append(&self, pieces: Vec<Bytes>, share: Share) -> Stored {
         let lease = self.lease;
         // Sent now, not when the future is first polled: what was handed over must reach the owner.
-        let sent = self.post.send(move |asker| Append { lease, pieces, asker: asker.into() });
+        let sent = self.post.send(move |asker| Append { lease, pieces, share, asker: asker.into() });
         Box::pin(async move {
             match sent?.await?.map_err(AskFailure::Refused)? {
                 Reply::Appended => Ok(()),

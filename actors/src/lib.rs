@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod clock;
 mod directory;
 pub mod disk;
@@ -17,6 +18,7 @@ pub mod storage;
 mod upload;
 mod uploads;
 
+pub use budget::{Budget, BudgetReport, Share};
 pub use id::{InvalidId, MAX_ID_BYTES, UploadId};
 pub use info::{Info, Kind, Own, Record};
 pub use lease::{Lease, Stored};

@@ -22,7 +22,7 @@ use slog::{Logger, info, o};
 use tokio::sync::oneshot;
 
 use crate::{
-    Info, Kind, Own, Record, UploadId,
+    Info, Kind, Own, Record, Share, UploadId,
     directory::Directory,
     post::Gauge,
     receives_letters,
@@ -35,11 +35,15 @@ use state::{Event, Found, LeaseEnd, LeaseId, Piece, State};
 const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// What one message brought.
-type Pieces = Vec<Bytes>;
+struct Pieces {
+    bytes: Vec<Bytes>,
+    /// The memory they take, until they are stored.
+    share: Share,
+}
 
 impl Piece for Pieces {
     fn len(&self) -> u64 {
-        self.iter().map(|bytes| bytes.len() as u64).sum()
+        self.bytes.iter().map(|bytes| bytes.len() as u64).sum()
     }
 }
 
@@ -220,6 +224,14 @@ impl Upload {
             (None, None) => return,
         };
         info!(self.logger, "upload interrupted"; "why" => why, "offset" => self.state.stored(), "request_id" => &*holder.request_id);
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.retired {
+            self.directory.note_death(&self.id);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use slog::{Logger, info, o};
 
 use crate::{
-    Info, Kind, Own, Record, UploadId,
+    Budget, Info, Kind, Own, Record, UploadId,
     clock::{Clock, unix_secs},
     directory::{Directory, OwnerConfig},
     lease::Lease,
@@ -28,6 +28,7 @@ pub use words::{Appending, AskFailure, Begun, Config, Mailboxes, NewUpload};
 pub struct Uploads {
     directory: Arc<Directory>,
     config: Arc<Config>,
+    budget: Arc<Budget>,
     logger: Logger,
 }
 
@@ -43,7 +44,8 @@ impl Uploads {
         let owners = OwnerConfig { policy, mailbox: config.mailbox, idle_owner: config.idle_owner };
         let clock = Clock::new(config.expire_after);
         let directory = Directory::new(storage, owners, clock, config.remembered, logger.clone());
-        let uploads = Self { directory, config: Arc::new(config), logger };
+        let uploads =
+            Self { directory, budget: Arc::new(Budget::new(config.memory_budget)), config: Arc::new(config), logger };
         if uploads.config.expire_after.is_some() {
             uploads.remember_times().await;
             if let Some(interval) = uploads.config.expire_interval {
@@ -86,6 +88,12 @@ impl Uploads {
                 Err(error) => slog::error!(directory.logger(), "store failed"; "error" => %error),
             }
         });
+    }
+
+    /// The memory for bytes on their way to the store.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, AskFailure>>) -> Result<T, AskFailure> {

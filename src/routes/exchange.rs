@@ -112,6 +112,15 @@ struct Line {
     sent: Cell<u64>,
 }
 
+/// The refusal's code, on the lines of refused requests only.
+struct Code(Option<&'static str>);
+
+impl slog::KV for Code {
+    fn serialize(&self, _: &slog::Record<'_>, serializer: &mut dyn slog::Serializer) -> slog::Result {
+        self.0.map_or(Ok(()), |code| serializer.emit_str("code", code))
+    }
+}
+
 impl Drop for Line {
     fn drop(&mut self) {
         if !self.on {
@@ -122,7 +131,7 @@ impl Drop for Line {
         let peer = self.peer.map(|peer| peer.to_string());
         info!(self.logger, "{}", if status == 0 { "request aborted" } else { "request" };
             "method" => hostile(&self.method), "path" => hostile(&self.path), "status" => status,
-            "code" => self.code.get(), "received_bytes" => self.received.get(), "sent_bytes" => self.sent.get(),
+            Code(self.code.get()), "received_bytes" => self.received.get(), "sent_bytes" => self.sent.get(),
             "duration_us" => duration_us, "peer" => peer);
     }
 }

@@ -3,7 +3,7 @@
 use actix_web::{error::PayloadError, web};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use wharf_actors::{AskFailure, Committed, Departure, Lease, Stored};
+use wharf_actors::{AskFailure, Committed, Departure, Lease, Share, Stored};
 
 use super::Site;
 use crate::{
@@ -103,7 +103,11 @@ impl Intake<'_> {
                 Ok(None) => return End::Whole,
                 Ok(Some(Err(error))) => return self.broken(&error),
                 Ok(Some(Ok(bytes))) => {
-                    if let Some(end) = self.hand_over(bytes) {
+                    let share = match self.share(bytes.len()).await {
+                        Ok(share) => share,
+                        Err(end) => return end,
+                    };
+                    if let Some(end) = self.hand_over(bytes, share) {
                         return end;
                     }
                 }
@@ -111,11 +115,25 @@ impl Intake<'_> {
         }
     }
 
-    /// Hands over what has just come and all that is there already, in one message.
-    fn hand_over(&mut self, first: Bytes) -> Option<End> {
+    /// Memory for a whole message if there is so much, else for what has just come, as soon as that is there.
+    async fn share(&mut self, came: usize) -> Result<Share, End> {
+        let budget = self.site.uploads.budget();
+        if let Some(share) = budget.try_take(self.site.config.message_bytes) {
+            return Ok(share);
+        }
+        tokio::select! {
+            biased;
+            end = self.lease.ended() => Err(End::Yielded(problem::of_end(end))),
+            share = budget.take(came) => Ok(share),
+        }
+    }
+
+    /// Hands over what has just come and all that is there already, in one message. One read of the socket may come on
+    /// top of the share.
+    fn hand_over(&mut self, first: Bytes, mut share: Share) -> Option<End> {
         let mut batch = Batch::default();
         let mut end = self.add(&mut batch, first);
-        while end.is_none() && batch.len < self.site.config.message_bytes {
+        while end.is_none() && batch.len < share.bytes() {
             end = match self.source.payload.next().now_or_never() {
                 None => break,
                 Some(None) => Some(End::Whole),
@@ -124,13 +142,17 @@ impl Intake<'_> {
             };
         }
         if !batch.pieces.is_empty() {
-            self.in_flight.push(self.lease.append(batch.pieces));
+            share.shrink(batch.len);
+            self.in_flight.push(self.lease.append(batch.pieces, share));
         }
         end
     }
 
     fn add(&mut self, batch: &mut Batch, mut bytes: Bytes) -> Option<End> {
         self.received += bytes.len() as u64;
+        if let Some(message) = &self.source.message {
+            message.took(bytes.len());
+        }
         let mut end = None;
         if let Some(room) = &mut self.room {
             if bytes.len() as u64 > *room {

@@ -34,7 +34,12 @@ pub(super) struct Watch {
     poisoned: Option<&'static str>,
     /// A request that was answered before its body had come.
     abandoned: Option<u64>,
+    /// How many bytes of the body that is being served its handler has taken.
+    taken: u64,
+    /// Set while the end of the stream is kept from actix.
+    end_waits: bool,
     reader: Option<Waker>,
+    unreadable_logged: bool,
     logger: Logger,
 }
 
@@ -60,6 +65,19 @@ impl Watch {
         self.abandoned.is_some() && self.abandoned == self.framing.open_body()
     }
 
+    /// Whether actix has bytes of a body that its handler has not taken yet, and would throw away at the end of the stream.
+    pub(super) fn must_keep_end(&mut self) -> bool {
+        self.end_waits = self.framing.message(self.answered).is_some_and(|message| message.body_bytes > self.taken);
+        self.end_waits
+    }
+
+    /// The end of the stream may go on to actix, if nothing else keeps it.
+    fn reconsider_end(&mut self) {
+        if self.end_waits && !self.must_keep_end() {
+            self.wake();
+        }
+    }
+
     /// Remembers whom to wake when one of these answers changes.
     pub(super) fn park(&mut self, context: &Context<'_>) {
         if !self.reader.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
@@ -70,6 +88,17 @@ impl Watch {
     fn wake(&mut self) {
         if let Some(waker) = self.reader.take() {
             waker.wake();
+        }
+    }
+
+    /// A head that can't be read gets its 400 from actix itself, so no handler writes a line for it.
+    pub(super) fn log_unreadable(&mut self) {
+        if let Some(malformed) = self.framing.malformed().filter(|_| !self.unreadable_logged)
+            && self.framing.message(malformed.number).is_none()
+            && self.next <= malformed.number
+        {
+            self.unreadable_logged = true;
+            slog::info!(self.logger, "unreadable request"; "reason" => malformed.reason);
         }
     }
 
@@ -112,7 +141,10 @@ impl WatchHandle {
             answered: 0,
             poisoned: None,
             abandoned: None,
+            taken: 0,
+            end_waits: false,
             reader: None,
+            unreadable_logged: false,
             logger,
         })))
     }
@@ -136,6 +168,7 @@ impl WatchHandle {
     pub(super) fn answered(&self) {
         let mut watch = self.0.borrow_mut();
         watch.answered += 1;
+        watch.taken = 0;
         watch.wake();
     }
 
@@ -164,6 +197,13 @@ impl MessageHandle {
         self.disagreement.or(malformed.map(|malformed| Fault::Malformed(malformed.reason)))
     }
 
+    /// The handler has taken this many more bytes of the body.
+    pub fn took(&self, bytes: usize) {
+        let mut watch = self.watch.borrow_mut();
+        watch.taken += bytes as u64;
+        watch.reconsider_end();
+    }
+
     /// The trailers, once actix has said that the body is over. Both readers must have seen the same body.
     pub fn finish(self, seen_bytes: u64) -> Result<Trailers, Fault> {
         if let Some(fault) = self.fault() {
@@ -186,6 +226,7 @@ impl Drop for MessageHandle {
     fn drop(&mut self) {
         let mut watch = self.watch.borrow_mut();
         watch.framing.remove(self.number);
+        watch.reconsider_end();
         if watch.framing.open_body() == Some(self.number) {
             watch.abandoned = Some(self.number);
             watch.wake();
@@ -284,6 +325,21 @@ mod tests {
         let second = watch.next_request(&head(Method::CONNECT, "a:1", None));
         assert_eq!(second.fault(), Some(Fault::Malformed("CONNECT is not served")));
         assert!(watch.must_close_after(1));
+    }
+
+    #[test]
+    fn the_end_is_kept_until_the_body_is_taken_or_nobody_wants_it() {
+        let watch = watch(&PATCH[..PATCH.len() - 1]);
+        assert!(watch.0.borrow_mut().must_keep_end());
+        let message = watch.next_request(&head(Method::PATCH, "/a", Some("5")));
+        message.took(3);
+        assert!(watch.0.borrow_mut().must_keep_end());
+        message.took(1);
+        assert!(!watch.0.borrow_mut().must_keep_end());
+        watch.0.borrow_mut().framing.feed(b"o");
+        assert!(watch.0.borrow_mut().must_keep_end());
+        drop(message);
+        assert!(!watch.0.borrow_mut().must_keep_end());
     }
 
     #[test]

@@ -151,6 +151,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
             buffer.put_slice(&wire.held.split_to(ready));
         }
         let came = buffer.filled().len() - before;
+        if came == 0 && buffer.remaining() > 0 && wire.watch.0.borrow_mut().must_keep_end() {
+            // At the end actix drops what its handler has had no time to take: a whole body would be cut.
+            wire.watch.0.borrow_mut().park(context);
+            return Poll::Pending;
+        }
         let passed = wire.pass(&buffer.filled()[before..]);
         buffer.set_filled(before + passed);
         if passed == 0 && came > 0 && !wire.watch.0.borrow().is_closed() {
@@ -178,6 +183,7 @@ impl<IO> Wire<IO> {
         let mut watch = self.watch.0.borrow_mut();
         let first_to_wait = watch.first_to_wait();
         let passed = watch.framing.feed_below(bytes, first_to_wait);
+        watch.log_unreadable();
         if passed < bytes.len() && watch.framing.malformed().is_none() {
             let later = self.held.split();
             self.held.extend_from_slice(&bytes[passed..]);

@@ -8,6 +8,7 @@
 mod client;
 mod process;
 mod response;
+pub(crate) mod soak;
 
 pub(crate) use client::{Client, chunked, head};
 pub(crate) use process::{Process, pause, wait_until};
@@ -93,6 +94,12 @@ impl Server {
             Process::serve(self.outside.path(), &self.dir(), &self.flags, control.as_deref())
         };
         (self.process, self.address, self.base) = (Some(process), address, base);
+    }
+
+    /// Starts the binary again on the same directory with other flags, after `stop`, `kill` or its end.
+    pub(crate) fn start_again_with(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.start_again();
     }
 
     /// Ends the server with SIGTERM and starts it again.

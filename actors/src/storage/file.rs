@@ -263,7 +263,19 @@ impl Storage for FileStore {
 
     fn open(&self, id: &UploadId, ticket: Ticket) -> Op<Opened> {
         let (id, held) = (id.clone(), ticket.clone());
-        self.shared.job(Lane::Metadata, ticket, move |shared| shared.open(&id, held))
+        let found = self.shared.job(Lane::Metadata, ticket, move |shared| shared.open(&id, held));
+        if self.shared.layout.durability == Durability::None {
+            return found;
+        }
+        // What a predecessor wrote and did not sync must not be acknowledged, or count for a finished upload, before it
+        // is as durable as what this run writes.
+        Box::pin(async move {
+            let mut opened = found.await?;
+            if opened.record.is_none() && opened.stored > 0 {
+                opened.blob.sync().await?;
+            }
+            Ok(opened)
+        })
     }
 
     fn finished_length(&self, id: &UploadId) -> Op<Option<u64>> {

@@ -3,7 +3,7 @@
 use actix::Context;
 
 use super::{
-    Upload,
+    Pieces, Upload,
     messages::{
         Append, Begin, Close, Commit, Departure, Expire, Inspect, Join, PartialEnded, Peek, Release, Reply,
         StoreExpiry, Terminate,
@@ -23,7 +23,8 @@ impl Receive<Begin> for Upload {
 impl Receive<Append> for Upload {
     fn receive(&mut self, message: Append, context: &mut Context<Self>) {
         trip("append");
-        self.on(Event::Append(message.asker, message.lease, message.pieces), context);
+        let pieces = Pieces { bytes: message.pieces, share: message.share };
+        self.on(Event::Append(message.asker, message.lease, pieces), context);
     }
 }
 

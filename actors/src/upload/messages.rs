@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::state::{LeaseEnd, LeaseId, Refusal};
-use crate::{Info, Record, UploadId};
+use crate::{Info, Record, Share, UploadId};
 
 /// What an asker gets.
 pub(crate) type Answered = Result<Reply, Refusal>;
@@ -131,6 +131,7 @@ pub(crate) struct Begin {
 pub(crate) struct Append {
     pub(crate) lease: LeaseId,
     pub(crate) pieces: Vec<Bytes>,
+    pub(crate) share: Share,
     pub(crate) asker: Asker,
 }
 

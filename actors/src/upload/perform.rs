@@ -36,8 +36,16 @@ impl Upload {
                 self.run(op, context);
             }
             Effect::Write { at, pieces } => {
-                let op = self.blob.write(at, pieces.into_iter().flatten().collect());
-                self.when_done(op, context, Self::on_written);
+                let (mut bytes, mut shares) = (Vec::new(), Vec::with_capacity(pieces.len()));
+                for piece in pieces {
+                    bytes.extend(piece.bytes);
+                    shares.push(piece.share);
+                }
+                let op = self.blob.write(at, bytes);
+                self.when_done(op, context, |upload, result, context| {
+                    drop(shares);
+                    upload.on_written(result, context);
+                });
             }
             Effect::Keep => {
                 let op = self.blob.keep();

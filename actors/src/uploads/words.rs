@@ -29,6 +29,8 @@ pub struct Config {
     pub expire_interval: Option<Duration>,
     /// Whether a final upload may be made of unfinished partial ones.
     pub concatenation_unfinished: bool,
+    /// How much memory the bytes may take that are on their way to the store.
+    pub memory_budget: usize,
     /// How many finished (and how many expired) uploads are kept in mind.
     pub remembered: usize,
 }
