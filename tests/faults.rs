@@ -248,6 +248,7 @@ fn a_panic_ends_the_patch_that_runs() {
         }
         let response = running.answer();
         failed(&response);
+        running.finish();
         assert!(response.closes() && running.closed());
         assert_eq!(server.offset(&path), 5);
         completed(&server, &path, b"hello world");

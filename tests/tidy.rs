@@ -85,7 +85,7 @@ const RULES: &[Rule] = &[
         room: "wharf::settings",
         own: &["wharf_actors::storage::Durability"],
         never: &["tokio::", "actix", "futures_util::", "std::net::Tcp", "std::thread"],
-        except: &["actix_web::http::uri::Authority"],
+        except: &[],
     },
     Rule { room: "wharf::flags", own: &["wharf::settings"], never: OUTSIDE, except: &[] },
     Rule {

@@ -134,4 +134,39 @@ mod tests {
         assert_eq!(one.as_str().len(), 32);
         assert!(one.as_str().bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
     }
+
+    /// The rule in other words: a text whose path, laid under a directory, is that directory, then its own segments.
+    fn is_safe(text: &str) -> bool {
+        use std::path::{Component, Path};
+        let path = Path::new("/dir").join(text);
+        let below: Option<Vec<&str>> = path
+            .components()
+            .skip(2)
+            .map(|part| match part {
+                Component::Normal(name) => name.to_str(),
+                _ => None,
+            })
+            .collect();
+        let same = below.is_some_and(|below| path.starts_with("/dir") && below.join("/") == text);
+        let reserved = [".info", ".lock", ".stop", ".part"].iter().any(|end| text.ends_with(end));
+        let kept = text.split('/').next().is_some_and(|first| first.to_lowercase() == ".wharf");
+        let short = text.len() <= 1024 && text.split('/').all(|segment| segment.len() <= 240);
+        same && short && !text.is_empty() && !reserved && !kept && !text.chars().any(|c| c.is_control() || c == '\\')
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_id_is_a_safe_path_and_every_safe_path_is_an_id(
+            text in r"(\.{0,2}|[a-z]{1,3}|\.wharf|\.WHARF|x\.info|a\.lock|\\|\x00|\u{85}|ü| |[a-z]{238,242})(/{0,2}(\.{1,3}|[a-z]{1,2}|\.stop|b\.part|\n)?){0,4}",
+            any: String,
+        ) {
+            for text in [text, any] {
+                let id = UploadId::parse(&text);
+                proptest::prop_assert_eq!(id.is_ok(), is_safe(&text), "{:?}", text);
+                if let Ok(id) = id {
+                    proptest::prop_assert_eq!(id.as_str(), text);
+                }
+            }
+        }
+    }
 }

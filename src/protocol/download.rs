@@ -303,6 +303,41 @@ mod tests {
             proptest::prop_assert_eq!(range(format!("bytes={first}-{last}").as_bytes(), length), Part { first, last });
         }
 
+        /// RFC 9110, 14.1.2, over the bytes of a small file.
+        #[test]
+        fn a_range_serves_the_bytes_that_it_names(length in 1..20_u64, first in 0..25_u64, last in 0..25_u64) {
+            let served = |text: String| match range(text.as_bytes(), length) {
+                Part { first, last } => (first..=last).collect::<Vec<_>>(),
+                Unsatisfiable => Vec::new(),
+                other => panic!("{text}: {other:?}"),
+            };
+            let file = 0..length;
+            let from: Vec<u64> = file.clone().filter(|at| *at >= first).collect();
+            proptest::prop_assert_eq!(served(format!("bytes={first}-")), from.clone());
+            let end: Vec<u64> = file.clone().filter(|at| at + last >= length).collect();
+            proptest::prop_assert_eq!(served(format!("bytes=-{last}")), end);
+            if first <= last {
+                let between: Vec<u64> = from.into_iter().filter(|at| *at <= last).collect();
+                proptest::prop_assert_eq!(served(format!(" Bytes = , {first}-{last} ,").replace(" =", "=")), between);
+            }
+        }
+
+        /// RFC 9110, 8.8.3: a list matches when one of its tags does, however it is spread over lines.
+        #[test]
+        fn a_list_of_tags_is_read_as_it_was_written(
+            tags in proptest::collection::vec(("(W/)?", "[a-c,/W]{0,2}"), 1..5), own in "[a-c,/W]{0,2}", cut: proptest::sample::Index,
+        ) {
+            let written: Vec<String> = tags.iter().map(|(weak, tag)| format!("{weak}\"{tag}\"")).collect();
+            let (one, two) = written.split_at(cut.index(written.len()));
+            let lines: Vec<String> = [one, two].iter().filter(|part| !part.is_empty()).map(|part| part.join(" ,\t")).collect();
+            let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+            let etag = format!("\"{own}\"");
+            let weakly = tags.iter().any(|(_, tag)| *tag == own);
+            let strongly = tags.iter().any(|(weak, tag)| weak.is_empty() && *tag == own);
+            proptest::prop_assert_eq!(lists(&lines, &etag, Comparison::Weak), weakly);
+            proptest::prop_assert_eq!(lists(&lines, &etag, Comparison::Strong), strongly);
+        }
+
         #[test]
         fn no_validator_panics(name in "if-(none-)?match|if-(un)?modified-since|if-range", value: Vec<u8>) {
             let lines = vec![(name, value), ("range".to_owned(), b"bytes=0-".to_vec())];

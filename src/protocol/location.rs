@@ -305,6 +305,19 @@ mod tests {
             }
         }
 
+        /// RFC 7239, 4: quoted or not, in any case and order, the first element counts.
+        #[test]
+        fn what_a_proxy_writes_is_what_is_read(
+            host in "[a-z]{1,5}(\\.[a-z]{1,3})?(:[0-9]{1,5})?", scheme in "https?", extra in "(for=\"\\[::1\\]:4,;\\\\\"x\";)?",
+            upper: bool, quoted: bool, more: bool,
+        ) {
+            let (host_name, proto_name) = if upper { ("Host", "PROTO") } else { ("host", "proto") };
+            let mark = if quoted { "\"" } else { "" };
+            let list = if more { ", host=evil.example;proto=ftp" } else { "" };
+            let value = format!("{extra}{host_name}={mark}{host}{mark};{proto_name}={scheme}{list}");
+            proptest::prop_assert_eq!(forwarded(&value), (Some(host), Some(scheme)), "{}", value);
+        }
+
         #[test]
         fn a_normalised_base_path_stays_as_it_is(text in "(https?://[a-z.:0-9]{1,8})?[a-z/.%2]{0,12}") {
             if let Ok(base) = BasePath::parse(&text) {

@@ -68,18 +68,26 @@ fn site(scheme: &str, host: &str) -> Result<String, String> {
     if !matches!(scheme.as_str(), "http" | "https") {
         return Err("must be a path, or a URL that begins with http:// or https://".to_owned());
     }
-    // RFC 3986, section 3.2, without user names.
-    let authority = host.parse::<actix_web::http::uri::Authority>();
-    match authority {
-        Ok(authority)
-            if !authority.host().is_empty()
-                && !host.contains('@')
-                && (authority.host() == host || authority.port_u16().is_some()) =>
-        {
-            Ok(format!("{scheme}://{host}"))
-        }
-        _ => Err(format!("must have a host and perhaps a port after {scheme}://")),
+    if is_authority(host) {
+        Ok(format!("{scheme}://{host}"))
+    } else {
+        Err(format!("must have a host and perhaps a port after {scheme}://"))
     }
+}
+
+/// A host and perhaps a port (RFC 3986, section 3.2), without a user's name: what may stand in every `Location`.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_port = |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    let all = |text: &str, legal: fn(u8) -> bool| !text.is_empty() && text.bytes().all(legal);
+    port.is_none_or(is_port)
+        && match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => all(address, |byte| byte.is_ascii_hexdigit() || b":.".contains(&byte)),
+            None => all(host, |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
+        }
 }
 
 /// Whether a text is a token, which is what names of methods and headers are (RFC 9110, section 5.6.2).

@@ -155,4 +155,54 @@ mod tests {
         assert_eq!(line, "\"a\\u2028\\u007f\\udb40\\udc41\u{e9}\\u001b\\\\\\u2029\"");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
     }
+
+    /// The value that a reader of the log finds behind the escapes.
+    fn unescaped(text: &str) -> String {
+        let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
+            return text.to_owned();
+        };
+        let mut read = String::new();
+        let mut characters = inner.chars();
+        while let Some(character) = characters.next() {
+            let escaped = if character == '\\' { characters.next() } else { None };
+            match escaped {
+                None => read.push(character),
+                Some('n') => read.push('\n'),
+                Some('r') => read.push('\r'),
+                Some('t') => read.push('\t'),
+                Some('u') => {
+                    let digits: String = characters.by_ref().skip(1).take_while(|digit| *digit != '}').collect();
+                    read.push(char::from_u32(u32::from_str_radix(&digits, 16).unwrap()).unwrap());
+                }
+                Some(other) => read.push(other),
+            }
+        }
+        read
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_value_stays_on_its_line_and_can_be_read_again(text in "(?s).*", odd in "[\"\\\\a, \n\u{1b}\u{202e}]{0,9}") {
+            for text in [text, odd] {
+                let written = value(&text);
+                proptest::prop_assert!(!written.contains(is_unsafe), "{:?}", written);
+                proptest::prop_assert_eq!(unescaped(&written), text);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_shown_in_bounds(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2100)) {
+            let shown = hostile(&bytes).to_string();
+            proptest::prop_assert!(shown.len() <= HOSTILE_MAX_BYTES * 4 + 20);
+            proptest::prop_assert_eq!(shown.ends_with(" bytes)") , bytes.len() > HOSTILE_MAX_BYTES || bytes.ends_with(b" bytes)"));
+        }
+
+        #[test]
+        fn any_json_stays_the_same_value(text in "(?s).*") {
+            let mut line = String::new();
+            push_json(&mut line, &serde_json::to_string(&text).unwrap());
+            proptest::prop_assert!(!line.contains(is_unsafe));
+            proptest::prop_assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+        }
+    }
 }

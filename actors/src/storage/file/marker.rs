@@ -69,4 +69,32 @@ mod tests {
             assert_eq!(super::id(text), None, "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_id_has_a_marker_that_names_it_alone(
+            one in "[a-z +/.%ü]{1,300}", other in "[a-z +/.%ü]{1,300}",
+        ) {
+            let ids = [one, other].map(|text| UploadId::parse(&text).ok());
+            for id in ids.iter().flatten() {
+                let name = name(id);
+                proptest::prop_assert!(name.split('/').all(|segment| (1..=SEGMENT + 1).contains(&segment.len())));
+                proptest::prop_assert!(name.bytes().all(|byte| byte.is_ascii_hexdigit() || b"+/".contains(&byte)));
+                proptest::prop_assert_eq!(super::id(&name), Some(id.clone()));
+            }
+            if let [Some(one), Some(other)] = &ids {
+                proptest::prop_assert_eq!(one == other, staged(one) == staged(other));
+            }
+        }
+
+        /// The directory may hold anything; what names an id is one that may be.
+        #[test]
+        fn no_name_of_a_marker_panics(hex in "[0-9a-fA-F+/]{0,40}", any: String) {
+            for name in [hex, any] {
+                if let Some(id) = super::id(&name) {
+                    proptest::prop_assert_eq!(UploadId::parse(id.as_str()), Ok(id.clone()));
+                }
+            }
+        }
+    }
 }

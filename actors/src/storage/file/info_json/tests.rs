@@ -1,5 +1,7 @@
 //! Tests of the `.info` file: tusd's form to the byte, and whatever else may be found on disk.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn id(text: &str) -> UploadId {
@@ -102,5 +104,111 @@ fn what_makes_no_sense_is_broken() {
         r#"{"Size":1}x"#,
     ] {
         assert!(decode(json.as_bytes(), &id("x")).is_err(), "{json}");
+    }
+}
+
+fn any_id() -> impl Strategy<Value = UploadId> {
+    "[a-z0-9+]{1,8}(/[a-z]{1,3})?".prop_map(|text| id(&text))
+}
+
+fn any_kind() -> impl Strategy<Value = Kind> {
+    let is_final = proptest::collection::vec(any_id(), 0..4).prop_map(|partials| Kind::Final { partials });
+    prop_oneof![Just(Kind::Single), Just(Kind::Partial), is_final]
+}
+
+fn any_own() -> impl Strategy<Value = Own> {
+    let texts = (any::<Option<String>>(), any::<Option<String>>());
+    (texts, any::<bool>(), any::<Option<u64>>(), proptest::collection::vec(any_id(), 0..3)).prop_map(
+        |((raw_metadata, raw_concat), finished, expires_at_secs, finals)| Own {
+            raw_metadata,
+            raw_concat,
+            finished,
+            expires_at_secs,
+            finals,
+        },
+    )
+}
+
+fn any_info() -> impl Strategy<Value = Info> {
+    let metadata = proptest::collection::btree_map(any::<String>(), any::<String>(), 0..4);
+    (any_id(), any::<Option<u64>>(), metadata, any_kind(), proptest::option::of(any_own()))
+        .prop_map(|(id, length, metadata, kind, own)| Info { id, length, metadata, kind, place: None, own })
+}
+
+/// The names of the fields, some in another case.
+const FIELDS: &[&str] = &[
+    "ID",
+    "Size",
+    "size",
+    "SizeIsDeferred",
+    "Offset",
+    "MetaData",
+    "metadata",
+    "IsPartial",
+    "IsFinal",
+    "PartialUploads",
+    "Storage",
+    "Path",
+    "Wharf",
+    "Finished",
+    "ExpiresAtSecs",
+    "Finals",
+    "RawMetadata",
+    "x",
+];
+
+/// Values that a field of an `.info` might have.
+fn any_document() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z./]{0,6}".prop_map(Value::from),
+    ];
+    let value = leaf.prop_recursive(3, 24, 6, move |inner| {
+        let fields = (proptest::sample::select(FIELDS), inner.clone());
+        prop_oneof![
+            1 => proptest::collection::vec(inner, 0..4).prop_map(Value::from),
+            3 => proptest::collection::vec(fields, 0..8).prop_map(|fields| {
+                Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            }),
+        ]
+    });
+    value.prop_map(|value| value.to_string())
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_written_is_read_again(info in any_info(), place in "/[a-z/ü]{0,9}") {
+        let json = encode(&info, &place, "/x.info").unwrap();
+        prop_assert!(!json.iter().any(|byte| byte.is_ascii_control() || b"<>&".contains(byte)));
+        let expected = Info { place: Some(place), ..info.clone() };
+        prop_assert_eq!(decode(&json, &info.id).unwrap(), expected);
+    }
+
+    /// A crash or a bad disk may leave a part of it, or other bytes in it: no panic, and no name but the file's.
+    #[test]
+    fn damage_does_not_panic(
+        info in any_info(), at: proptest::sample::Index, byte: u8, cut: proptest::sample::Index, bytes: Vec<u8>,
+    ) {
+        let mut json = encode(&info, "/x", "/x.info").unwrap();
+        prop_assert!(decode(&json[..cut.index(json.len())], &info.id).is_err());
+        let at = at.index(json.len());
+        json[at] = byte;
+        for json in [json, bytes] {
+            if let Ok(read) = decode(&json, &info.id) {
+                prop_assert_eq!(&read.id, &info.id);
+            }
+        }
+    }
+
+    #[test]
+    fn any_document_is_read_or_broken(json in any_document()) {
+        if let Ok(info) = decode(json.as_bytes(), &id("x")) {
+            let again = encode(&info, info.place.as_deref().unwrap_or_default(), "/x.info").unwrap();
+            prop_assert_eq!(decode(&again, &id("x")).unwrap(), info);
+        }
     }
 }
