@@ -6,6 +6,10 @@ run *arguments:
 test:
     cargo test --workspace
 
+# Interruptions and crashes in earnest: requests cut at any byte, a server killed under load. `just soak 7` repeats 7.
+soak seed=`date +%s`:
+    WHARF_SOAK_SEED={{seed}} WHARF_SOAK_CUTS=500 WHARF_SOAK_KILLS=50 cargo test --release --test cuts --test kills -- --nocapture
+
 # Uploads with tus-js-client, tuspy and curl; installs them from npm and PyPI once.
 clients:
     cargo build --release
