@@ -15,6 +15,11 @@ clients:
     cargo build --release
     tests/clients/run.sh
 
+# Thousands of uploads that stall at once: their memory, and the latency of others. --help lists what can be set.
+bench-stalled *arguments:
+    cargo build --release
+    cargo run --release -p wharf-benches -- stalled {{arguments}}
+
 # Exactly what CI runs.
 ci:
     .ci/run

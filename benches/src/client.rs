@@ -1,0 +1,234 @@
+//! A tus client on one connection: requests are written by hand, so that a body can stop anywhere, and every answer is
+//! checked for what tus 1.0.0 says it must be.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use sha2::{Digest, Sha256};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long the server may take for anything. Generous: it is a failure, not a measurement, to reach it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The most headers that are read.
+const HEADERS_MAX: usize = 64;
+
+/// What a server did that it should not have.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+    #[error("no answer in {} s", PATIENCE.as_secs())]
+    Silent(#[from] tokio::time::error::Elapsed),
+    #[error("an answer that can't be read: {0}")]
+    Malformed(&'static str),
+    #[error("{request} was answered with {status}: {text}")]
+    Refused { request: &'static str, status: u16, text: String },
+    #[error("{request} tells of {got:?} where {expected} was expected")]
+    Wrong { request: &'static str, got: Option<u64>, expected: u64 },
+}
+
+/// Where uploads are created.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) authority: String,
+    pub(crate) path: String,
+}
+
+/// What came before an answer's body.
+struct Answer {
+    status: u16,
+    offset: Option<u64>,
+    content_length: Option<u64>,
+    location: Option<String>,
+}
+
+/// A connection that is kept from one request to the next.
+pub(crate) struct Connection<'a> {
+    site: &'a Site,
+    stream: TcpStream,
+    /// What was read beyond the last answer's head.
+    held: Vec<u8>,
+}
+
+impl<'a> Connection<'a> {
+    pub(crate) async fn open(site: &'a Site) -> Result<Self, ClientError> {
+        let stream = timeout(PATIENCE, TcpStream::connect(site.address)).await??;
+        stream.set_nodelay(true)?;
+        Ok(Self { site, stream, held: Vec::new() })
+    }
+
+    /// POST: creates an upload, and returns its path.
+    pub(crate) async fn create(&mut self, length: usize) -> Result<String, ClientError> {
+        let fields = format!("Upload-Length: {length}\r\nContent-Length: 0\r\n");
+        self.send_head("POST", &self.site.path, &fields).await?;
+        let answer = self.answer("POST", 201).await?;
+        let location = answer.location.ok_or(ClientError::Malformed("a 201 without Location"))?;
+        Ok(path_of(&location).to_owned())
+    }
+
+    /// PATCH: sends the head, and the first bytes of a body of this length.
+    pub(crate) async fn begin_append(
+        &mut self,
+        path: &str,
+        offset: usize,
+        length: usize,
+        first: &[u8],
+    ) -> Result<(), ClientError> {
+        let fields = format!(
+            "Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\nContent-Length: {length}\r\n"
+        );
+        self.send_head("PATCH", path, &fields).await?;
+        self.send(first).await
+    }
+
+    /// Sends more of a body.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        Ok(timeout(PATIENCE, self.stream.write_all(bytes)).await??)
+    }
+
+    /// The answer to a PATCH whose body has been sent.
+    pub(crate) async fn end_append(&mut self, expected_offset: usize) -> Result<(), ClientError> {
+        let answer = self.answer("PATCH", 204).await?;
+        expect("PATCH", answer.offset, expected_offset as u64)
+    }
+
+    /// Whether the server has said something, or closed, while it should wait for the rest of a body.
+    pub(crate) fn has_been_answered(&self) -> bool {
+        let mut byte = [0];
+        !matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// HEAD: the upload must be at this offset.
+    pub(crate) async fn inspect(&mut self, path: &str, expected_offset: usize) -> Result<(), ClientError> {
+        self.send_head("HEAD", path, "").await?;
+        let answer = self.answer("HEAD", 200).await?;
+        expect("HEAD", answer.offset, expected_offset as u64)
+    }
+
+    /// GET: the SHA-256 of the content, which must have this length.
+    pub(crate) async fn download(&mut self, path: &str, expected_length: usize) -> Result<[u8; 32], ClientError> {
+        self.send_head("GET", path, "").await?;
+        let answer = self.answer("GET", 200).await?;
+        expect("GET", answer.content_length, expected_length as u64)?;
+        let mut hasher = Sha256::new();
+        let mut left = expected_length;
+        while left > 0 {
+            if self.held.is_empty() {
+                self.read().await?;
+            }
+            let ready = left.min(self.held.len());
+            hasher.update(&self.held[..ready]);
+            self.held.drain(..ready);
+            left -= ready;
+        }
+        Ok(hasher.finalize().into())
+    }
+
+    async fn send_head(&mut self, method: &str, path: &str, fields: &str) -> Result<(), ClientError> {
+        let authority = &self.site.authority;
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nTus-Resumable: 1.0.0\r\n{fields}\r\n");
+        self.send(head.as_bytes()).await
+    }
+
+    async fn read(&mut self) -> Result<(), ClientError> {
+        match timeout(PATIENCE, self.stream.read_buf(&mut self.held)).await?? {
+            0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads an answer's head, which must have this status; of a body only GET's is left to be read.
+    async fn answer(&mut self, request: &'static str, expected_status: u16) -> Result<Answer, ClientError> {
+        let answer = loop {
+            if let Some((answer, end)) = parse(&self.held)? {
+                self.held.drain(..end);
+                if answer.status >= 200 {
+                    break answer;
+                }
+            } else {
+                self.read().await?;
+            }
+        };
+        let is_right = answer.status == expected_status;
+        if request == "HEAD" || answer.status == 204 || (is_right && request == "GET") {
+            if !is_right {
+                return Err(ClientError::Refused { request, status: answer.status, text: String::new() });
+            }
+            return Ok(answer);
+        }
+        let length = answer.content_length.ok_or(ClientError::Malformed("a body of unknown length"))?;
+        let length = usize::try_from(length).map_err(|_| ClientError::Malformed("an endless body"))?;
+        while self.held.len() < length {
+            self.read().await?;
+        }
+        let body = self.held.drain(..length).collect::<Vec<_>>();
+        if is_right {
+            return Ok(answer);
+        }
+        Err(ClientError::Refused {
+            request,
+            status: answer.status,
+            text: String::from_utf8_lossy(&body).trim().to_owned(),
+        })
+    }
+}
+
+fn expect(request: &'static str, got: Option<u64>, expected: u64) -> Result<(), ClientError> {
+    if got == Some(expected) { Ok(()) } else { Err(ClientError::Wrong { request, got, expected }) }
+}
+
+/// A head and where it ends, once it is there.
+fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>, ClientError> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let status = response.parse(bytes).map_err(|_| ClientError::Malformed("its head"))?;
+    let httparse::Status::Complete(end) = status else { return Ok(None) };
+    let text = |name: &str| {
+        let header = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(header.value).ok().map(str::trim)
+    };
+    let number = |name: &str| text(name).and_then(|text| text.parse().ok());
+    let answer = Answer {
+        status: response.code.unwrap_or(0),
+        offset: number("Upload-Offset"),
+        content_length: number("Content-Length"),
+        location: text("Location").map(str::to_owned),
+    };
+    Ok(Some((answer, end)))
+}
+
+/// The path of a URL, which may be no more than that.
+pub(crate) fn path_of(url: &str) -> &str {
+    match url.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |start| &rest[start..]),
+        None => url,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_once_it_is_whole() {
+        let head = b"HTTP/1.1 204 No Content\r\nUpload-Offset: 17\r\nlocation: /files/a\r\n\r\nrest";
+        for cut in 0..head.len() - 4 {
+            assert!(parse(&head[..cut]).unwrap().is_none(), "cut at {cut}");
+        }
+        let (answer, end) = parse(head).unwrap().unwrap();
+        assert_eq!((answer.status, answer.offset, answer.content_length), (204, Some(17), None));
+        assert_eq!((answer.location.as_deref(), &head[end..]), (Some("/files/a"), &b"rest"[..]));
+    }
+
+    #[test]
+    fn a_location_may_be_a_url_or_a_path() {
+        assert_eq!(path_of("http://127.0.0.1:8080/files/a"), "/files/a");
+        assert_eq!(path_of("/files/a"), "/files/a");
+        assert_eq!(path_of("http://127.0.0.1"), "/");
+    }
+}

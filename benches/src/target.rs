@@ -1,0 +1,177 @@
+//! The server under test: one that runs already, or wharf itself, started and ended here.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    net::ToSocketAddrs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use tempfile::TempDir;
+
+use crate::{
+    client::{PATIENCE, Site, path_of},
+    process::{self, Sample},
+};
+
+/// How often a condition is looked at.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Which server is driven.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Where a running server takes uploads; otherwise wharf is started [http://127.0.0.1:8080/files/]
+    #[arg(long, requires = "pid")]
+    url: Option<String>,
+    /// The running server's process id
+    #[arg(long, requires = "url")]
+    pid: Option<u32>,
+    /// The running server's directory, when it keeps an upload's bytes in a file named like the upload
+    #[arg(long, requires = "url")]
+    dir: Option<PathBuf>,
+    /// The wharf that is started [otherwise: the one beside this program]
+    #[arg(long, conflicts_with = "url")]
+    server: Option<PathBuf>,
+}
+
+/// Why there is no server to test, or why it did not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TargetError {
+    #[error("{0} is no http:// URL of an address with a port")]
+    Url(String),
+    #[error("{needed} open files are needed, but no more than {limit} are allowed (ulimit -Hn)")]
+    OpenFiles { needed: u64, limit: u64 },
+    #[error("{} can't be started (build it with cargo build --release)", .0.display())]
+    Start(PathBuf, #[source] io::Error),
+    #[error("the server did not say where it listens; it wrote: {0}")]
+    Mute(String),
+    #[error("the server did not end in {} s", PATIENCE.as_secs())]
+    Endless,
+    #[error("the server ended with {0}; it wrote: {1}")]
+    Ended(ExitStatus, String),
+    #[error("the server can't be watched")]
+    Watch(#[from] io::Error),
+}
+
+/// A server under test.
+pub(crate) struct Target {
+    pub(crate) site: Site,
+    /// Where each upload's bytes are in a file of its own, if that is known.
+    pub(crate) dir: Option<PathBuf>,
+    pid: u32,
+    own: Option<Own>,
+}
+
+/// A server that was started here. Dropping it kills it.
+struct Own {
+    child: Child,
+    home: TempDir,
+}
+
+impl Target {
+    /// Finds or starts the server, which must be able to have so many files and sockets open.
+    pub(crate) async fn start(options: &Options, open_files: u64) -> Result<Self, TargetError> {
+        raise_file_limit(open_files)?;
+        match (&options.url, options.pid) {
+            (Some(url), Some(pid)) => {
+                process::sample(pid)?;
+                Ok(Self { site: site(url)?, dir: options.dir.clone(), pid, own: None })
+            }
+            _ => Self::start_wharf(options.server.as_deref(), open_files),
+        }
+    }
+
+    fn start_wharf(server: Option<&Path>, open_files: u64) -> Result<Self, TargetError> {
+        let server = match server {
+            Some(server) => std::path::absolute(server)?,
+            None => std::env::current_exe()?.with_file_name("wharf"),
+        };
+        let home = tempfile::tempdir()?;
+        let mut command = Command::new(&server);
+        // In a directory of its own no settings file is found, and no variable of this shell changes what is measured.
+        command.current_dir(home.path()).args(["--bind", "127.0.0.1:0", "--dir", "uploads"]);
+        command.arg("--set").arg(format!("server.max_connections={open_files}"));
+        // Stalled uploads are to stay, however long the rest of the run takes.
+        command.args(["--set", "timeouts.body_read_secs=3600"]);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF__")) {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(home.path().join("log"))?);
+        let child = command.spawn().map_err(|error| TargetError::Start(server, error))?;
+        let (pid, dir) = (child.id(), home.path().join("uploads"));
+        let mut own = Own { child, home };
+        let url = own.url().ok_or_else(|| TargetError::Mute(own.last_words()))?;
+        Ok(Self { site: site(&url)?, dir: Some(dir), pid, own: Some(own) })
+    }
+
+    /// Memory and processor time.
+    pub(crate) fn sample(&self) -> Result<Sample, TargetError> {
+        Ok(process::sample(self.pid)?)
+    }
+
+    /// What the server's connections hold.
+    pub(crate) fn transit(&self) -> Result<process::Transit, TargetError> {
+        Ok(process::transit(self.site.address.port())?)
+    }
+
+    /// Ends the server if it was started here: SIGTERM, and it must exit with 0.
+    pub(crate) async fn stop(mut self) -> Result<(), TargetError> {
+        let Some(own) = &mut self.own else { return Ok(()) };
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(TargetError::Endless)?;
+        kill_process(pid, Signal::TERM).map_err(io::Error::from)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match own.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(TargetError::Ended(status, own.last_words())),
+                None if Instant::now() > deadline => return Err(TargetError::Endless),
+                None => tokio::time::sleep(LOOK_INTERVAL).await,
+            }
+        }
+    }
+}
+
+impl Own {
+    /// The URL in the first line that has one. The pipe stays open for as long as the server reads this line.
+    fn url(&mut self) -> Option<String> {
+        let stdout = self.child.stdout.as_mut()?;
+        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        let line = lines.take(8).find(|line| line.contains("http://"))?;
+        let start = line.find("http://")?;
+        line[start..].split_whitespace().next().map(str::to_owned)
+    }
+
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
+        let lines = log.lines().rev().take(5).collect::<Vec<_>>();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // Either has ended already, or is not wanted any more; there is nothing to be done about a failure.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn site(url: &str) -> Result<Site, TargetError> {
+    let invalid = || TargetError::Url(url.to_owned());
+    let authority = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()).ok_or_else(invalid)?;
+    let address = authority.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()).ok_or_else(invalid)?;
+    Ok(Site { address, authority: authority.to_owned(), path: path_of(url).to_owned() })
+}
+
+/// For this process, and for the server that is started by it.
+fn raise_file_limit(needed: u64) -> Result<(), TargetError> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Some(limit) = maximum.filter(|limit| *limit < needed) {
+        return Err(TargetError::OpenFiles { needed, limit });
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).map_err(io::Error::from)?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! HEAD at a given pace, whatever the server does: a slow answer delays the next request, and this counts as its latency.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{Instant, sleep_until};
+
+use super::for_each;
+use crate::{
+    client::{ClientError, Connection, Site},
+    figures::Quantiles,
+};
+
+/// An upload that stays as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) path: String,
+    pub(crate) offset: usize,
+}
+
+/// How often what is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// How many requests.
+    pub(crate) count: usize,
+    /// How many each second, over all connections.
+    pub(crate) per_second: u32,
+    /// How many connections take turns.
+    pub(crate) connections: usize,
+}
+
+/// How it went.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Paced {
+    /// From the moment at which each request was to be sent to its answer.
+    pub(crate) latency: Quantiles,
+    /// From that moment to the one at which it was sent: what the client's own timer adds, and answers that came late.
+    pub(crate) sent_late: Quantiles,
+}
+
+/// Asks for each upload in turn.
+///
+/// # Errors
+/// The first answer that is not right ends it.
+pub(crate) async fn inspect(site: &Site, uploads: &[Known], pace: Pace) -> Result<Paced, ClientError> {
+    let interval = Duration::from_secs(1) / pace.per_second;
+    let connections = for_each(0..pace.connections, pace.connections, |_| Connection::open(site)).await;
+    let connections = connections.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let start = Instant::now() + interval;
+    let turns = connections.into_iter().enumerate();
+    let outcomes = for_each(turns, pace.connections, |(turn, mut connection)| async move {
+        let mut times = Vec::with_capacity(pace.count / pace.connections + 1);
+        for number in (turn..pace.count).step_by(pace.connections) {
+            let intended = start + interval * u32::try_from(number).unwrap_or(u32::MAX);
+            sleep_until(intended).await;
+            let sent = Instant::now();
+            let upload = &uploads[number % uploads.len()];
+            connection.inspect(&upload.path, upload.offset).await?;
+            times.push((Instant::now() - intended, sent - intended));
+        }
+        Ok::<_, ClientError>(times)
+    });
+    let times = outcomes.await.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    let (latencies, delays) = times.into_iter().unzip();
+    Ok(Paced { latency: Quantiles::of(latencies), sent_late: Quantiles::of(delays) })
+}
