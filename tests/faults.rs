@@ -6,6 +6,7 @@ mod support;
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use support::{Client, OFFSET_TYPE, Response, Server, head, wait_until};
@@ -293,6 +294,50 @@ fn a_write_that_hangs_holds_up_nobody_else() {
     server.fault("");
     hanging.answer().appended(11);
     assert_eq!(server.content(&slow), b"hello world");
+}
+
+/// `storage.memory_budget_bytes`: while the disk hangs, bodies stay in their sockets; nothing is lost.
+#[test]
+fn bodies_wait_when_the_memory_for_them_is_spent() {
+    const UPLOADS: usize = 40;
+    let server =
+        Server::start_faulty(&["--set", "storage.memory_budget_bytes=2097152", "--set", "pools.disk.workers=1"]);
+    let bytes: Vec<u8> = (0..4_u32 << 20).map(|at| (at >> 8) as u8).collect();
+    let paths: Vec<String> = (0..UPLOADS).map(|_| server.create(bytes.len() as u64)).collect();
+    server.fault("hold write 1");
+    let sent = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for path in &paths {
+            let (bytes, sent, address) = (&bytes, &sent, server.address);
+            scope.spawn(move || {
+                let length = bytes.len().to_string();
+                let headers = [OFFSET_TYPE, ("Upload-Offset", "0"), ("Content-Length", &length)];
+                let mut client = Client::connect(address);
+                client.send(head("PATCH", path, &headers));
+                for piece in bytes.chunks(64 << 10) {
+                    client.send(piece);
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+                client.answer().appended(bytes.len() as u64);
+            });
+        }
+        server.wait_until_held();
+        // Until the clients get no further. Too early a look would only make the test see less.
+        let mut before = 0;
+        wait_until("the clients are held up", || {
+            let now = sent.load(Ordering::Relaxed);
+            std::mem::replace(&mut before, now) == now && now > UPLOADS as u64
+        });
+        assert_eq!(server.options().status, 200, "whoever needs no memory is served");
+        server.fault("");
+    });
+    for path in &paths {
+        assert_eq!(server.content(path), bytes);
+    }
+    // With two messages of 1 MiB for each upload it would be 80 MiB and more.
+    let peak_mib = server.peak_memory() >> 20;
+    assert!(peak_mib < 64, "the server has taken {peak_mib} MiB");
+    server.unharmed();
 }
 
 /// `timeouts.store_secs`: whoever waits for an upload whose disk hangs is sent away, and told to come again.

@@ -124,6 +124,11 @@ impl Server {
         self.process.as_ref().expect("a running server").limit_file_size(bytes);
     }
 
+    /// The most memory that the server has had so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.process.as_ref().expect("a running server").peak_memory()
+    }
+
     /// Waits for the process to end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         self.process.take().expect("a running server").ended()
