@@ -65,7 +65,7 @@ async fn tell(request: HttpRequest, gates: web::Data<Gates>) -> HttpResponse {
     }
     let mut bytes = 0;
     loop {
-        match incoming.read().await {
+        match incoming.read(usize::MAX).await {
             Ok(Some(piece)) => bytes += piece.len() as u64,
             Ok(None) => break,
             Err(BodyError::Fault(Fault::Malformed(reason))) => return HttpResponse::BadRequest().body(reason),

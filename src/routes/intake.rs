@@ -14,6 +14,9 @@ use crate::{
     server::{BodyError, Incoming, Trailers},
 };
 
+/// How much memory a message takes at least when there is little.
+const LEAST_SHARE_BYTES: usize = 64 * 1024;
+
 /// A body that has not been read yet.
 pub(super) struct Source {
     incoming: Option<Incoming>,
@@ -67,10 +70,17 @@ impl Source {
         Self { incoming }
     }
 
-    async fn read(&mut self) -> Result<Option<Bytes>, BodyError> {
+    async fn readable(&mut self) {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.readable().await;
+        }
+    }
+
+    /// What is there already, up to about so many bytes. `None` when nothing is.
+    fn read_now(&mut self, most: usize) -> Option<Result<Option<Bytes>, BodyError>> {
         match &mut self.incoming {
-            Some(incoming) => incoming.read().await,
-            None => Ok(None),
+            Some(incoming) => incoming.read(most).now_or_never(),
+            None => Some(Ok(None)),
         }
     }
 
@@ -92,7 +102,7 @@ impl Intake<'_> {
         loop {
             let window_open = self.in_flight.len() < self.site.config.window;
             let body_read = self.site.config.body_read;
-            let next = tokio::select! {
+            let readable = tokio::select! {
                 biased;
                 end = self.lease.ended() => return End::Yielded(problem::of_end(end)),
                 Some(stored) = self.in_flight.next() => {
@@ -101,45 +111,41 @@ impl Intake<'_> {
                         Err(failure) => return End::Yielded(self.why(failure)),
                     }
                 }
-                next = tokio::time::timeout(body_read, self.source.read()), if window_open => next,
+                readable = tokio::time::timeout(body_read, self.source.readable()), if window_open => readable,
             };
-            match next {
-                Err(_) => return End::Broken(Departure::ReadTimeout, Refusal::ReadTimeout),
-                Ok(Ok(None)) => return End::Whole,
-                Ok(Err(error)) => return broken(&error),
-                Ok(Ok(Some(bytes))) => {
-                    let share = match self.share(bytes.len()).await {
-                        Ok(share) => share,
-                        Err(end) => return end,
-                    };
-                    if let Some(end) = self.hand_over(bytes, share) {
-                        return end;
-                    }
-                }
+            if readable.is_err() {
+                return End::Broken(Departure::ReadTimeout, Refusal::ReadTimeout);
+            }
+            let handed_over = match self.share().await {
+                Ok(share) => self.hand_over(share),
+                Err(end) => Some(end),
+            };
+            if let Some(end) = handed_over {
+                return end;
             }
         }
     }
 
-    /// Memory for a whole message if there is so much, else for what has just come, as soon as that is there.
-    async fn share(&mut self, came: usize) -> Result<Share, End> {
-        let budget = self.site.uploads.budget();
-        if let Some(share) = budget.try_take(self.site.config.message_bytes) {
+    /// Memory for a whole message if there is so much, else for a small one, as soon as that is there. Nothing is read
+    /// before, so that whoever waits here holds nothing.
+    async fn share(&mut self) -> Result<Share, End> {
+        let (budget, most) = (self.site.uploads.budget(), self.site.config.message_bytes);
+        if let Some(share) = budget.try_take(most) {
             return Ok(share);
         }
         tokio::select! {
             biased;
             end = self.lease.ended() => Err(End::Yielded(problem::of_end(end))),
-            share = budget.take(came) => Ok(share),
+            share = budget.take(most.min(LEAST_SHARE_BYTES)) => Ok(share),
         }
     }
 
-    /// Hands over what has just come and all that is there already, in one message. One read of the socket may come on
-    /// top of the share.
-    fn hand_over(&mut self, first: Bytes, mut share: Share) -> Option<End> {
+    /// Hands over all that is there already, in one message.
+    fn hand_over(&mut self, mut share: Share) -> Option<End> {
         let mut batch = Batch::default();
-        let mut end = self.add(&mut batch, first);
+        let mut end = None;
         while end.is_none() && batch.len < share.bytes() {
-            end = match self.source.read().now_or_never() {
+            end = match self.source.read_now(share.bytes() - batch.len) {
                 None => break,
                 Some(Ok(None)) => Some(End::Whole),
                 Some(Err(error)) => Some(broken(&error)),

@@ -248,6 +248,11 @@ impl Connection {
         None
     }
 
+    /// Whether there is something to be said of the body without looking at the socket.
+    pub(super) fn has_news(&self) -> bool {
+        !self.inbox.is_empty() || self.fault.is_some() || self.ended || self.is_over()
+    }
+
     /// Whether the current request's body is over.
     pub(super) fn is_over(&self) -> bool {
         self.current.as_ref().is_none_or(|current| current.body.is_over())

@@ -56,19 +56,29 @@ impl Incoming {
         self.connection.borrow().fault()
     }
 
-    /// The next bytes of the body; `None` at its end. May be dropped and called again.
+    /// Waits until `read` may have something to tell. Takes nothing from the socket yet.
+    pub async fn readable(&mut self) {
+        poll_fn(|context| {
+            let connection = self.connection.borrow();
+            if connection.has_news() {
+                return Poll::Ready(());
+            }
+            // What went wrong is told by the read.
+            connection.stream.poll_read_ready(context).map(|_| ())
+        })
+        .await;
+    }
+
+    /// The next bytes of the body; `None` at its end. Takes up to `most` from the socket at once; what had come with the
+    /// head may be some KiB more. May be dropped and called again.
     ///
     /// # Errors
     /// When the body can't be had whole. It is over then.
-    pub async fn read(&mut self) -> Result<Option<Bytes>, BodyError> {
-        poll_fn(|context| self.poll_read(context)).await
+    pub async fn read(&mut self, most: usize) -> Result<Option<Bytes>, BodyError> {
+        poll_fn(|context| self.poll_read(most, context)).await
     }
 
-    /// See `read`.
-    ///
-    /// # Errors
-    /// As `read`.
-    pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+    fn poll_read(&mut self, most: usize, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         let mut connection = self.connection.borrow_mut();
         loop {
             if let Some(piece) = connection.next_piece() {
@@ -86,7 +96,7 @@ impl Incoming {
             // No buffer before there is something to put into it.
             ready!(connection.stream.poll_read_ready(context)).map_err(BodyError::Lost)?;
             let left = connection.left().map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-            let room = self.read_bytes.min(left);
+            let room = self.read_bytes.min(left).min(most).max(1);
             let mut buffer = BytesMut::with_capacity(room);
             let read = pin!((&mut connection.stream).take(room as u64).read_buf(&mut buffer)).poll(context);
             let read = ready!(read).map_err(BodyError::Lost)?;
