@@ -294,3 +294,24 @@ fn a_crash_in_a_checked_body_leaves_nothing() {
     server.patch_with(&path, 0, &checked(SHA1), b"hello world").appended(11);
     assert_eq!(server.content(&path), b"hello world");
 }
+
+/// Checksum: a chunk that is discarded leaves the upload as it was, its deferred length too, so that the same request
+/// may come again.
+#[test]
+fn a_length_declared_with_a_discarded_chunk_is_not_taken() {
+    let server = Server::start(&[]);
+    let path = server.create_with(&[("Upload-Defer-Length", "1")]);
+    server.patched(&path, 0, b"hello");
+    let declared = |digest| [("Upload-Length", "11"), ("Upload-Checksum", digest)];
+    for (digest, status) in [(SHA1, 460), ("sha3 AAAA", 400)] {
+        assert_eq!(server.patch_with(&path, 5, &declared(digest), b" world").status, status);
+        let response = server.head(&path);
+        assert_eq!((response.offset(), response.the("Upload-Defer-Length")), (5, "1"));
+        assert_eq!(response.header("Upload-Length"), None);
+    }
+    server.patch_with(&path, 5, &declared(SHA1_WORLD), b" world!").refused(413, "ERR_UPLOAD_SIZE_EXCEEDED");
+    server.patch_with(&path, 5, &declared(SHA1_WORLD), b" world").appended(11);
+    let response = server.head(&path);
+    assert_eq!((response.the("Upload-Length"), response.header("Upload-Defer-Length")), ("11", None));
+    assert_eq!(server.content(&path), b"hello world");
+}

@@ -62,6 +62,8 @@ struct Lease<A> {
     /// The offset after all bytes that its holder has handed over.
     handed: u64,
     tentative: bool,
+    /// The length that was declared with tentative bytes, and counts no sooner than they do (tus 1.0.0, Checksum).
+    declared: Option<u64>,
     closing: Closing<A>,
 }
 
@@ -284,7 +286,8 @@ impl<A, P: Piece> State<A, P> {
 
     /// The offset that no byte may go beyond.
     fn limit(&self) -> Option<u64> {
-        self.length.or(self.policy.max_size)
+        let declared = self.lease.as_ref().and_then(|held| held.declared);
+        self.length.or(declared).or(self.policy.max_size)
     }
 
     /// What the former holder of a lease is told.

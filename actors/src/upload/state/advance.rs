@@ -88,6 +88,9 @@ impl<A, P: Piece> State<A, P> {
                 self.start(Busy::Discard, Effect::Discard { base }, effects)
             };
         }
+        if let Some(length) = self.lease.as_mut().filter(|_| committed).and_then(|held| held.declared.take()) {
+            return self.start(Busy::Declare { length }, Effect::Declare { length }, effects);
+        }
         if committed && self.policy.sync_always && self.durable < self.stored {
             return self.start(Busy::Sync, Effect::Sync, effects);
         }
@@ -143,7 +146,8 @@ impl<A, P: Piece> State<A, P> {
             Err(refusal) => Answer::Refused(refusal),
             Ok(()) if self.is_finished() => Answer::Complete { offset: self.stored },
             Ok(()) => {
-                if let Some(length) = begin.declared_length {
+                let declared = begin.declared_length.filter(|_| begin.tentative);
+                if let Some(length) = begin.declared_length.filter(|_| !begin.tentative) {
                     let begin = Begin { declared_length: None, ..begin };
                     self.waiters.push_front(Waiter::Begin(asker, begin));
                     self.start(Busy::Declare { length }, Effect::Declare { length }, effects);
@@ -156,6 +160,7 @@ impl<A, P: Piece> State<A, P> {
                     base: offset,
                     handed: offset,
                     tentative: begin.tentative,
+                    declared,
                     closing: Closing::Open,
                 });
                 Answer::Granted { lease, offset, room: self.limit().map(|limit| limit.saturating_sub(offset)) }

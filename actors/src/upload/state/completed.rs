@@ -29,6 +29,7 @@ impl<A, P: Piece> State<A, P> {
             (Busy::Sync, Err(fault)) => self.on_sync_failed(fault, effects),
             (Busy::Cut { to }, Ok(())) => (self.stored, self.written) = (to, to),
             (Busy::Declare { length }, Ok(())) => self.length = Some(length),
+            (Busy::Declare { .. }, Err(fault)) if self.lease.is_some() => self.fail_lease(fault, effects),
             (Busy::Declare { .. }, Err(fault)) => self.refuse_waiter(fault, effects),
             (Busy::Save { asker: Some(asker) }, result) => {
                 let answer = result.map_or_else(|fault| Answer::Refused(fault.refusal()), |()| Answer::Annotated);

@@ -169,6 +169,10 @@ fn a_deferred_length_is_declared_once() {
     explore_policies(1600, &setup(found(None, 0), &[&first, &second]));
     explore_policies(500, &setup(found(None, 0), &[&second, &[Act::Inspect], &[Act::Terminate]]));
     explore_policies(300, &setup(found(None, 2), &[&[declaring], &[declaring], &[Act::Inspect, Act::Peek]]));
+    let checked = Act::Begin { at: At::End, tentative: true, declared: Some(2), announced: None };
+    let third = [checked, Act::Append(1), Act::Append(2), Act::Append(1), Act::Commit];
+    explore_policies(500, &setup(found(None, 0), &[&third, &second]));
+    explore_policies(500, &setup(found(None, 0), &[&third, &third[..3], &[Act::Inspect]]));
 }
 
 #[test]

@@ -77,6 +77,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Held {
     id: LeaseId,
     tentative: bool,
+    /// The length that counts once its tentative bytes do.
+    declared: Option<u64>,
     open: bool,
     committed: bool,
     /// All that was handed over while it was open.
@@ -178,6 +180,7 @@ impl Model {
                 let Some(held) = self.held(stale).map(|index| &mut self.leases[index]) else { return };
                 let (id, accepted) = (held.id, std::mem::replace(&mut held.open, false));
                 if matches!(step, Step::Release { .. }) {
+                    held.declared = held.declared.filter(|_| !accepted);
                     Event::Release(id)
                 } else {
                     held.committed |= accepted;
@@ -201,8 +204,9 @@ impl Model {
     fn append(&mut self, index: usize, len: u8) -> Event<u32, Vec<u8>> {
         let bytes: Vec<u8> = (0..len).map(|at| self.next_byte.wrapping_add(at)).collect();
         self.next_byte = self.next_byte.wrapping_add(len);
-        let room = self.length.or(self.policy.max_size).map(|limit| limit - self.settled.len() as u64);
         let held = &mut self.leases[index];
+        let limit = self.length.or(held.declared).or(self.policy.max_size);
+        let room = limit.map(|limit| limit.saturating_sub(self.settled.len() as u64));
         let end = held.handed.len() + bytes.len();
         let accepted = held.open && room.is_none_or(|room| end as u64 <= room);
         if accepted {
@@ -241,7 +245,11 @@ impl Model {
                 }
             }
             (Effect::Keep, None) if self.policy.sync_always => self.durable = self.file.len(),
-            (Effect::Declare { length }, None) => self.length = Some(*length),
+            (Effect::Declare { length }, None) => {
+                let unchecked = self.leases.last().is_some_and(|held| held.declared.is_some() && !held.committed);
+                assert!(!unchecked, "declares {length} before the bytes count");
+                self.length = Some(*length);
+            }
             (Effect::Finish { .. }, None) => self.finished = true,
             (Effect::Delete { .. }, None) => self.deleted = true,
             (Effect::Delete { .. } | Effect::Discard { .. } | Effect::Cut { .. }, Some(_)) => self.broken = true,
@@ -258,7 +266,7 @@ impl Model {
                 Effect::EndLease { lease, .. } => {
                     let held = self.leases.last_mut().unwrap();
                     assert!(held.id == lease && held.open);
-                    held.open = false;
+                    (held.open, held.declared) = (false, None);
                 }
                 Effect::Answer(asker, answer) => {
                     let asked = self.asked.remove(&asker).expect("asked, and not answered yet");
@@ -312,10 +320,11 @@ impl Model {
                 self.settle(offset);
                 let begin = self.begins[&asker];
                 assert_eq!(begin.offset, offset);
-                assert_eq!(room, self.length.or(self.policy.max_size).map(|limit| limit - offset));
                 let tentative = begin.tentative;
+                let declared = begin.declared_length.filter(|_| tentative);
+                assert_eq!(room, self.length.or(declared).or(self.policy.max_size).map(|limit| limit - offset));
                 let (open, committed, handed, sure) = (true, false, Vec::new(), 0);
-                self.leases.push(Held { id: lease, tentative, open, committed, handed, sure });
+                self.leases.push(Held { id: lease, tentative, declared, open, committed, handed, sure });
             }
             (Asked::Append { end, accepted: true }, Answer::Appended { .. }) => {
                 let held = self.leases.last_mut().unwrap();

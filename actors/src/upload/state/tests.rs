@@ -331,6 +331,36 @@ fn a_length_is_declared_once() {
 }
 
 #[test]
+fn a_length_declared_with_tentative_bytes_counts_with_them() {
+    let declare =
+        |asker, length| Event::Begin(asker, Begin { declared_length: Some(length), tentative: true, ..at(2) });
+    let steps = [
+        (declare('a', 4), vec![granted('a', 1, 2, 2)]),
+        (Event::Append('1', 1, "abc"), vec![refused('1', SizeExceeded)]),
+        (Event::Append('2', 1, "ab"), vec![Effect::Stage { base: 2 }]),
+        (DONE, vec![write(2, &["ab"])]),
+        (Event::Wrote(2, None), vec![appended('2', 4)]),
+        // The checksum does not match: neither the bytes nor the length were ever there.
+        (Event::Release(1), vec![Effect::Discard { base: 2 }]),
+        (DONE, vec![]),
+        (declare('b', 3), vec![granted('b', 2, 2, 1)]),
+        (Event::Append('3', 2, "c"), vec![Effect::Stage { base: 2 }]),
+        (DONE, vec![write(2, &["c"])]),
+        (Event::Wrote(1, None), vec![appended('3', 3)]),
+        (Event::Commit('c', 2), vec![Effect::Keep]),
+        (DONE, vec![Effect::Declare { length: 3 }]),
+        (FAILED, vec![refused('c', StoreFailed)]),
+        (begin_tentative('d', 3), vec![granted('d', 3, 3, None)]),
+        (Event::Release(3), vec![]),
+        (Event::Begin('e', Begin { declared_length: Some(3), tentative: true, ..at(3) }), vec![granted('e', 4, 3, 0)]),
+        (Event::Commit('f', 4), vec![Effect::Declare { length: 3 }]),
+        (DONE, vec![Effect::Finish { length: 3 }]),
+        (DONE, vec![Effect::Answer('f', Committed { offset: 3, finished: true })]),
+    ];
+    assert_eq!(history(found(None, 2), PLAIN, steps).length(), Some(3));
+}
+
+#[test]
 fn declaring_what_is_there_already_finishes() {
     let steps = [
         (declare('b', 2, 2), vec![Effect::Declare { length: 2 }]),

@@ -169,6 +169,8 @@ struct Seen {
     /// Bytes handed over while it was open.
     handed: u64,
     tentative: bool,
+    /// The length that counts once its tentative bytes do.
+    declared: Option<u64>,
     open: bool,
     committed: bool,
     kept: bool,
@@ -326,7 +328,7 @@ impl World {
                     check!(!must_not_end, "a stale request has ended a lease");
                     let seen = self.leases.iter_mut().find(|seen| seen.id == lease && seen.open);
                     let Some(seen) = seen else { return Err(format!("lease {lease} is not open")) };
-                    seen.open = false;
+                    (seen.open, seen.declared) = (false, None);
                 }
                 Effect::Answer(asker, answer) => self.answered(setup, asker, answer)?,
                 Effect::Retire => {
@@ -344,7 +346,8 @@ impl World {
     }
 
     fn limit(&self, setup: &Setup) -> Option<u64> {
-        self.store.length.or(setup.policy.max_size)
+        let declared = self.open_lease().and_then(|seen| seen.declared);
+        self.store.length.or(declared).or(setup.policy.max_size)
     }
 
     fn release(&mut self, client: usize) -> Event<u8, Run> {
@@ -358,6 +361,9 @@ impl World {
         let Some(seen) = self.leases.iter_mut().find(|seen| seen.id == lease) else { return false };
         let open = std::mem::replace(&mut seen.open, false);
         seen.committed |= open && committed;
+        if open && !committed {
+            seen.declared = None;
+        }
         open
     }
 
@@ -477,6 +483,8 @@ impl World {
             Effect::Cut { to } => check!(*to == self.store.durable, "cuts at {to}, not at what is durable"),
             Effect::Declare { length } => {
                 check!(self.store.length.is_none() && *length >= len, "declares {length}");
+                let unchecked = self.leases.last().is_some_and(|seen| seen.declared.is_some() && !seen.committed);
+                check!(!unchecked, "declares {length} before the bytes count");
             }
             Effect::Finish { length } => {
                 let whole = *length == len && staged.is_none() && !self.store.finished;

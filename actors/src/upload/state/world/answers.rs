@@ -68,11 +68,14 @@ impl World {
                 check!(self.open_lease().is_none(), "granted a second lease");
                 check!(right && !self.store.finished, "granted at {offset}");
                 check!(!self.closed && !self.store.deleting, "granted by one that ends");
+                let (id, tentative, handed) = (lease, begin.tentative, 0);
+                let (open, committed, kept) = (true, false, false);
+                let declared = begin.declared_length.filter(|_| tentative);
+                check!(declared.is_none() || self.store.length.is_none(), "declared twice");
+                self.leases.push(Seen { id, base: offset, handed, tentative, declared, open, committed, kept });
+                let limit = self.limit(setup);
                 check!(room == limit.map(|limit| limit - offset), "room {room:?} of {limit:?}");
                 check!(begin.declared_length.is_none_or(|length| limit == Some(length)), "declared to no effect");
-                let (id, tentative) = (lease, begin.tentative);
-                let seen = Seen { id, base: offset, handed: 0, tentative, open: true, committed: false, kept: false };
-                self.leases.push(seen);
                 self.clients[client].lease = Some(lease);
                 self.clients[client].told = offset;
                 return self.tell(setup, offset);
