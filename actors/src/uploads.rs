@@ -348,8 +348,6 @@ fn complete(record: &Record, appending: &Appending) -> Result<Begun, AskFailure>
         Refusal::ModifyFinal
     } else if appending.offset != record.length {
         Refusal::MismatchedOffset
-    } else if appending.declared_length.is_some() {
-        Refusal::InvalidLength
     } else {
         return Ok(Begun::Complete { offset: record.length });
     };

@@ -177,6 +177,10 @@ impl<A, P: Piece> State<A, P> {
         if begin.offset != self.stored {
             return Err(Refusal::MismatchedOffset);
         }
+        // A request on a finished upload changes nothing, so neither its length nor that of its body matters.
+        if self.is_finished() {
+            return Ok(());
+        }
         if let Some(length) = begin.declared_length {
             if self.length.is_some() || length < self.stored {
                 return Err(Refusal::InvalidLength);
@@ -187,8 +191,7 @@ impl<A, P: Piece> State<A, P> {
         }
         let limit = begin.declared_length.or(self.limit());
         let end = begin.announced.map(|announced| self.stored.saturating_add(announced));
-        // The body of a request on a finished upload is not read, so its length does not matter.
-        if !self.is_finished() && limit.zip(end).is_some_and(|(limit, end)| end > limit) {
+        if limit.zip(end).is_some_and(|(limit, end)| end > limit) {
             return Err(Refusal::SizeExceeded);
         }
         Ok(())
