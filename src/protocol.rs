@@ -142,6 +142,12 @@ fn content_length(fields: &dyn Fields) -> Result<Option<u64>, Refusal> {
     fields.first("content-length").map(|text| number(text).ok_or(Refusal::BadRequest)).transpose()
 }
 
+/// The value of a header that says something. One without a value is as good as none: tusd takes it so, and some clients
+/// send what they have nothing to put into.
+fn filled<'a>(fields: &'a dyn Fields, name: &str) -> Option<&'a [u8]> {
+    fields.first(name).filter(|value| !value.is_empty())
+}
+
 /// Whether the request's body is bytes of an upload.
 fn carries_upload(fields: &dyn Fields) -> bool {
     fields.first("content-type") == Some(UPLOAD_CONTENT_TYPE.as_bytes())

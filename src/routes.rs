@@ -96,11 +96,7 @@ fn resolve(site: &Site, head: &Head<'_>) -> Result<Route, Refusal> {
     if site.config.cors.answer(head.first("origin"), head.exchange.is_options()) == CorsAnswer::Refused {
         return Err(Refusal::OriginNotAllowed);
     }
-    let exchange = head.exchange;
-    let route =
-        route::route(&exchange.method, head.first("x-http-method-override"), &exchange.path, &site.config.rules)?;
-    route::check_version(&route, &head.fields)?;
-    Ok(route)
+    route::route(&head.exchange.method, &head.fields, &head.exchange.path, &site.config.rules)
 }
 
 async fn dispatch(site: &Site, head: &Head<'_>, incoming: Option<Incoming>, admitted: Option<Admitted>) -> Reply {

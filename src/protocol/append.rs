@@ -3,7 +3,7 @@
 use super::{
     Fields, Refusal, Rules, carries_upload,
     checksum::{self, ChecksumRequest},
-    content_length, number,
+    content_length, filled, number,
 };
 
 /// A wish to append.
@@ -28,7 +28,7 @@ pub fn parse(fields: &dyn Fields, rules: &Rules) -> Result<AppendRequest, Refusa
         return Err(Refusal::InvalidContentType);
     }
     let offset = fields.first("upload-offset").and_then(number).ok_or(Refusal::InvalidOffset)?;
-    let declared_length = fields.first("upload-length").map(|text| declared(text, offset, rules)).transpose()?;
+    let declared_length = filled(fields, "upload-length").map(|text| declared(text, offset, rules)).transpose()?;
     let content_length = content_length(fields)?;
     let end = offset.saturating_add(content_length.unwrap_or(0));
     // Without a declared length the limit is a matter of the upload's own length, which only its owner knows.
@@ -75,6 +75,8 @@ mod tests {
         let least = AppendRequest { offset: 0, declared_length: None, content_length: None, checksum: None };
         // A client with parallel uploads sends Upload-Concat with everything.
         let lines = [UPLOAD, ("upload-offset", "0"), ("upload-concat", "partial"), ("upload-metadata", "x")];
+        assert_eq!(parse(&fields(&lines), &rules()).as_ref(), Ok(&least));
+        let lines = [UPLOAD, ("upload-offset", "0"), ("upload-length", "")];
         assert_eq!(parse(&fields(&lines), &rules()), Ok(least));
     }
 
@@ -92,7 +94,6 @@ mod tests {
             (vec![UPLOAD, ("upload-offset", "+1")], Refusal::InvalidOffset),
             (vec![UPLOAD, ("upload-offset", "9223372036854775808")], Refusal::InvalidOffset),
             (vec![UPLOAD, zero, ("upload-length", "x"), ("content-length", "x")], Refusal::InvalidUploadLength),
-            (vec![UPLOAD, zero, ("upload-length", "")], Refusal::InvalidUploadLength),
             (vec![UPLOAD, ("upload-offset", "5"), ("upload-length", "4")], Refusal::InvalidUploadLength),
             (vec![UPLOAD, zero, ("upload-length", "1001")], Refusal::MaxSizeExceeded),
             (vec![UPLOAD, zero, ("content-length", "x"), ("upload-checksum", "x")], Refusal::BadRequest),
@@ -111,9 +112,11 @@ mod tests {
             let lines = [UPLOAD, ("upload-offset", &offset), ("upload-length", &length), ("content-length", &told)];
             if let Ok(request) = parse(&fields(&lines), &rules()) {
                 proptest::prop_assert_eq!(Ok(request.offset), offset.parse());
-                proptest::prop_assert_eq!(request.declared_length.map(Ok), Some(length.parse()));
+                proptest::prop_assert_eq!(request.declared_length, length.parse().ok());
+                proptest::prop_assert_eq!(request.declared_length.is_none(), length.is_empty());
                 proptest::prop_assert_eq!(request.content_length.map(Ok), Some(told.parse()));
-                proptest::prop_assert!(request.offset + request.content_length.unwrap() <= 1000);
+                let end = request.offset.saturating_add(request.content_length.unwrap());
+                proptest::prop_assert!(request.declared_length.is_none_or(|length| end <= length && length <= 1000));
             }
         }
     }

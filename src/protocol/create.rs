@@ -6,7 +6,7 @@ use super::{
     Fields, Refusal, Rules, carries_upload,
     checksum::{self, ChecksumRequest},
     concat::{self, Concat},
-    content_length,
+    content_length, filled,
     metadata::{self, Metadata},
     number,
 };
@@ -71,7 +71,7 @@ pub fn parse(fields: &dyn Fields, rules: &Rules) -> Result<CreateRequest, Refusa
 }
 
 fn kind(fields: &dyn Fields, rules: &Rules) -> Result<CreateKind, Refusal> {
-    let Some(header) = fields.first("upload-concat") else { return Ok(CreateKind::Single) };
+    let Some(header) = filled(fields, "upload-concat") else { return Ok(CreateKind::Single) };
     if !rules.extensions.concatenation {
         return Err(Refusal::ConcatenationUnsupported);
     }
@@ -83,7 +83,7 @@ fn kind(fields: &dyn Fields, rules: &Rules) -> Result<CreateKind, Refusal> {
 
 /// The upload's length: told or deferred, but never both.
 fn length(fields: &dyn Fields, rules: &Rules) -> Result<Option<u64>, Refusal> {
-    match (fields.first("upload-length"), fields.first("upload-defer-length")) {
+    match (filled(fields, "upload-length"), filled(fields, "upload-defer-length")) {
         (_, Some(b"1")) if !rules.extensions.creation_defer_length => Err(Refusal::NotImplemented),
         (Some(_), Some(_)) => Err(Refusal::AmbiguousUploadLength),
         (None, Some(b"1")) => Ok(None),
@@ -138,7 +138,10 @@ mod tests {
             (vec![("upload-length", "9223372036854775808")], Err(Refusal::InvalidUploadLength)),
             (vec![("upload-length", "1001")], Err(Refusal::MaxSizeExceeded)),
             (vec![("upload-defer-length", "2")], Err(Refusal::InvalidUploadLengthDefer)),
-            (vec![("upload-defer-length", "")], Err(Refusal::InvalidUploadLengthDefer)),
+            (vec![("upload-defer-length", "")], Err(Refusal::InvalidUploadLength)),
+            (vec![("upload-length", "5"), ("upload-defer-length", "")], Ok(Some(5))),
+            (vec![("upload-length", ""), ("upload-defer-length", "1")], Ok(None)),
+            (vec![("upload-length", "5"), ("upload-concat", "")], Ok(Some(5))),
             (vec![("upload-length", "5"), ("upload-defer-length", "1")], Err(Refusal::AmbiguousUploadLength)),
             (vec![("upload-length", "5"), ("upload-defer-length", "x")], Err(Refusal::AmbiguousUploadLength)),
         ] {
@@ -229,7 +232,7 @@ mod tests {
     fn extensions_that_are_off_are_refused_or_not_heard() {
         let off = |extensions| Rules { extensions, ..rules() };
         let concatenation = off(Extensions { concatenation: false, ..Extensions::all() });
-        for concat in ["partial", "final;/files/a", "", "x"] {
+        for concat in ["partial", "final;/files/a", "x"] {
             let refused = refusal(&[("upload-concat", concat), ("upload-length", "1")], &concatenation);
             assert_eq!(refused, Some(Refusal::ConcatenationUnsupported), "{concat:?}");
         }

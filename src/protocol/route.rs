@@ -2,7 +2,7 @@
 
 use wharf_actors::UploadId;
 
-use super::{Fields, Refusal, Rules, VERSION, below, percent, upload_id};
+use super::{Fields, Refusal, Rules, VERSION, below, filled, percent, upload_id};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,44 +23,38 @@ pub enum Route {
     Terminate(UploadId),
 }
 
-/// Finds out what a request asks for. `method_override` is the value of `X-HTTP-Method-Override`, which counts with any
-/// method (tus 1.0.0, "X-HTTP-Method-Override"); an empty one is as good as none. `raw_path` is the path as received.
+/// The method that counts: `X-HTTP-Method-Override` replaces any (tus 1.0.0, "X-HTTP-Method-Override").
+#[must_use]
+pub fn method<'a>(method: &'a str, fields: &'a dyn Fields) -> &'a str {
+    filled(fields, "x-http-method-override").map_or(method, |other| std::str::from_utf8(other).unwrap_or_default())
+}
+
+/// Finds out what a request asks for. `line_method` and `raw_path` are those of the request line.
 ///
 /// # Errors
-/// [`Refusal::MethodNotAllowed`] if the target knows no such method, [`Refusal::UploadNotFound`] if the path can't be
-/// an upload's.
-pub fn route(method: &str, method_override: Option<&[u8]>, raw_path: &str, rules: &Rules) -> Result<Route, Refusal> {
-    let method = match method_override {
-        Some(other) if !other.is_empty() => std::str::from_utf8(other).unwrap_or_default(),
-        _ => method,
-    };
+/// [`Refusal::UnsupportedVersion`] below the base path before anything else, [`Refusal::MethodNotAllowed`] if the target
+/// knows no such method, [`Refusal::UploadNotFound`] if the path can't be an upload's.
+pub fn route(line_method: &str, fields: &dyn Fields, raw_path: &str, rules: &Rules) -> Result<Route, Refusal> {
+    let method = method(line_method, fields);
     if method == "OPTIONS" {
         return Ok(Route::Options);
     }
     let raw_path = raw_path.split(['?', '#']).next().unwrap_or_default();
-    let path = percent::decode(raw_path).ok_or(Refusal::UploadNotFound)?;
-    let base = percent::decode(&rules.base_path).ok_or(Refusal::UploadNotFound)?;
-    match below(&path, &base) {
-        Some(rest) if rest.trim_matches('/').is_empty() => collection(method, rules),
-        Some(rest) => upload(method, rest, rules),
-        None => outside(method, rules),
-    }
+    let (path, base) = (percent::decode(raw_path), percent::decode(&rules.base_path));
+    let Some((path, base)) = path.zip(base) else {
+        return check_version(method, fields).and(Err(Refusal::UploadNotFound));
+    };
+    let Some(rest) = below(&path, &base) else { return outside(method, rules) };
+    check_version(method, fields)?;
+    if rest.trim_matches('/').is_empty() { collection(method, rules) } else { upload(method, rest, rules) }
 }
 
 /// Checks `Tus-Resumable` (tus 1.0.0, "Tus-Resumable"). HEAD and GET are served without it, as tusd serves them, so
-/// that browsers and monitors can ask; a wrong version is refused everywhere but with OPTIONS.
-///
-/// # Errors
-/// [`Refusal::UnsupportedVersion`]
-pub fn check_version(route: &Route, fields: &dyn Fields) -> Result<(), Refusal> {
-    let optional = match route {
-        Route::Options | Route::Greeting => return Ok(()),
-        Route::Inspect(_) | Route::Download(_) => true,
-        Route::Create | Route::Append(_) | Route::Terminate(_) => false,
-    };
-    match fields.first("tus-resumable") {
+/// that browsers and monitors can ask; a wrong version is refused there too.
+fn check_version(method: &str, fields: &dyn Fields) -> Result<(), Refusal> {
+    match filled(fields, "tus-resumable") {
         Some(version) if version == VERSION.as_bytes() => Ok(()),
-        None if optional => Ok(()),
+        None if matches!(method, "HEAD" | "GET") => Ok(()),
         _ => Err(Refusal::UnsupportedVersion),
     }
 }
@@ -113,6 +107,13 @@ mod tests {
         UploadId::parse(text).unwrap()
     }
 
+    /// Of a request that speaks our version.
+    fn routed(method: &str, other: Option<&str>, path: &str, rules: &Rules) -> Result<Route, Refusal> {
+        let version = ("tus-resumable", "1.0.0");
+        let lines: Vec<_> = [version].into_iter().chain(other.map(|other| ("x-http-method-override", other))).collect();
+        route(method, &fields(&lines), path, rules)
+    }
+
     const NOT_FOUND: Result<Route, Refusal> = Err(Refusal::UploadNotFound);
 
     fn not_allowed(allow: &'static str) -> Result<Route, Refusal> {
@@ -156,7 +157,7 @@ mod tests {
             ("OPTIONS", "*", Ok(Route::Options)),
             ("OPTIONS", "/%ff", Ok(Route::Options)),
         ] {
-            assert_eq!(route(method, None, path, &rules()), expected, "{method} {path}");
+            assert_eq!(routed(method, None, path, &rules()), expected, "{method} {path}");
         }
     }
 
@@ -170,9 +171,11 @@ mod tests {
             ("GET", "", Ok(Route::Download(id("a")))),
             ("GET", "head", not_allowed("GET, HEAD, PATCH, DELETE")),
         ] {
-            assert_eq!(route(method, Some(other.as_bytes()), "/files/a", &rules()), expected, "{method} {other}");
+            assert_eq!(routed(method, Some(other), "/files/a", &rules()), expected, "{method} {other}");
         }
-        assert_eq!(route("GET", Some(b"\xff"), "/files/a", &rules()), not_allowed("GET, HEAD, PATCH, DELETE"));
+        let unreadable =
+            vec![("x-http-method-override".to_owned(), vec![0xff]), ("tus-resumable".to_owned(), b"1.0.0".to_vec())];
+        assert_eq!(route("GET", &unreadable, "/files/a", &rules()), not_allowed("GET, HEAD, PATCH, DELETE"));
     }
 
     #[test]
@@ -185,7 +188,7 @@ mod tests {
             ("GET", "//a", Ok(Route::Download(id("a")))),
             ("PATCH", "/a/b", Ok(Route::Append(id("a/b")))),
         ] {
-            assert_eq!(route(method, None, path, &rules), expected, "{method} {path}");
+            assert_eq!(routed(method, None, path, &rules), expected, "{method} {path}");
         }
     }
 
@@ -193,29 +196,38 @@ mod tests {
     fn what_is_off_is_not_allowed() {
         let extensions = Extensions { creation: false, termination: false, download: false, ..Extensions::all() };
         let rules = Rules { extensions, greeting: false, ..rules() };
-        assert_eq!(route("POST", None, "/files/", &rules), not_allowed("OPTIONS"));
-        assert_eq!(route("GET", None, "/files/a", &rules), not_allowed("HEAD, PATCH"));
-        assert_eq!(route("DELETE", None, "/files/a", &rules), not_allowed("HEAD, PATCH"));
-        assert_eq!(route("GET", None, "/", &rules), NOT_FOUND);
-        assert_eq!(route("POST", None, "/", &rules), NOT_FOUND);
+        assert_eq!(routed("POST", None, "/files/", &rules), not_allowed("OPTIONS"));
+        assert_eq!(routed("GET", None, "/files/a", &rules), not_allowed("HEAD, PATCH"));
+        assert_eq!(routed("DELETE", None, "/files/a", &rules), not_allowed("HEAD, PATCH"));
+        assert_eq!(routed("GET", None, "/", &rules), NOT_FOUND);
+        assert_eq!(routed("POST", None, "/", &rules), NOT_FOUND);
     }
 
     #[test]
-    fn the_version_is_checked_where_it_matters() {
-        let refused = Err(Refusal::UnsupportedVersion);
-        for (route, without, wrong) in [
-            (Route::Options, Ok(()), Ok(())),
-            (Route::Greeting, Ok(()), Ok(())),
-            (Route::Inspect(id("a")), Ok(()), refused),
-            (Route::Download(id("a")), Ok(()), refused),
-            (Route::Create, refused, refused),
-            (Route::Append(id("a")), refused, refused),
-            (Route::Terminate(id("a")), refused, refused),
+    fn the_version_is_checked_below_the_base_path_before_anything_else() {
+        const REFUSED: Result<Route, Refusal> = Err(Refusal::UnsupportedVersion);
+        for (method, path, without, wrong) in [
+            ("OPTIONS", "/files/", Ok(Route::Options), Ok(Route::Options)),
+            ("GET", "/", Ok(Route::Greeting), Ok(Route::Greeting)),
+            ("POST", "/", not_allowed("GET, HEAD"), not_allowed("GET, HEAD")),
+            ("HEAD", "/files/a", Ok(Route::Inspect(id("a"))), REFUSED),
+            ("GET", "/files/a", Ok(Route::Download(id("a"))), REFUSED),
+            ("GET", "/files/", not_allowed("POST"), REFUSED),
+            ("GET", "/files/..", NOT_FOUND, REFUSED),
+            ("GET", "/files/%ff", NOT_FOUND, REFUSED),
+            ("POST", "/files/", REFUSED, REFUSED),
+            ("PATCH", "/files/a", REFUSED, REFUSED),
+            ("DELETE", "/files/..", REFUSED, REFUSED),
+            ("DELETE", "/files/%ff", REFUSED, REFUSED),
+            ("PUT", "/files/a", REFUSED, REFUSED),
+            ("PUT", "/files/", REFUSED, REFUSED),
         ] {
-            assert_eq!(check_version(&route, &fields(&[])), without, "{route:?}");
-            assert_eq!(check_version(&route, &fields(&[("tus-resumable", "1.0.0")])), Ok(()), "{route:?}");
-            for version in ["0.2.2", "", "1.0", "1.0.0 ", "1.0.0, 0.2.2"] {
-                assert_eq!(check_version(&route, &fields(&[("tus-resumable", version)])), wrong, "{route:?} {version}");
+            for lines in [&[] as &[_], &[("tus-resumable", "")]] {
+                assert_eq!(route(method, &fields(lines), path, &rules()), without, "{method} {path}");
+            }
+            for version in ["0.2.2", "1.0", "1.0.0 ", "1.0.0, 0.2.2"] {
+                let lines = fields(&[("tus-resumable", version)]);
+                assert_eq!(route(method, &lines, path, &rules()), wrong, "{method} {path} {version}");
             }
         }
     }
@@ -223,15 +235,16 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_request_line_panics(method: String, other: Vec<u8>, path: String) {
-            let _ = route(&method, Some(&other), &path, &rules());
-            let _ = route("GET", None, &format!("/files/{path}"), &rules());
+            let lines = vec![("x-http-method-override".to_owned(), other)];
+            let _ = route(&method, &lines, &path, &rules());
+            let _ = routed("GET", None, &format!("/files/{path}"), &rules());
         }
 
         #[test]
         fn every_id_is_reached_by_its_encoded_path(text in "[a-z%?#+ \u{fc}/]{1,20}") {
             if let Ok(id) = UploadId::parse(&text) {
                 let path = format!("/files/{}", percent::encode(&text));
-                proptest::prop_assert_eq!(route("PATCH", None, &path, &rules()), Ok(Route::Append(id)));
+                proptest::prop_assert_eq!(routed("PATCH", None, &path, &rules()), Ok(Route::Append(id)));
             }
         }
     }

@@ -14,7 +14,7 @@ use wharf_actors::UploadId;
 
 use super::Site;
 use crate::{
-    protocol::{Fields, Header, Refusal, cors::CorsAnswer, reply},
+    protocol::{Fields, Header, Refusal, cors::CorsAnswer, reply, route},
     server::BodyKind,
     telemetry::hostile,
 };
@@ -114,7 +114,7 @@ pub(super) struct Exchange {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) request_id: Arc<str>,
-    overridden: bool,
+    is_options: bool,
     line: Line,
 }
 
@@ -162,8 +162,8 @@ impl Exchange {
         let is_plain = |id: &&[u8]| (1..=REQUEST_ID_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
         let given = given.filter(is_plain).and_then(|id| std::str::from_utf8(id).ok());
         let request_id: Arc<str> = given.map_or_else(|| UploadId::random().as_str().into(), Arc::from);
-        let overridden = head.headers.contains_key("x-http-method-override");
         let method = head.method.as_str().to_owned();
+        let is_options = route::method(&method, &Lines(&head.headers)) == "OPTIONS";
         let path = head.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
         let line = Line {
             logger: site.logger.new(o!("request_id" => request_id.to_string())),
@@ -177,12 +177,12 @@ impl Exchange {
             received: Cell::new(0),
             sent: Cell::new(0),
         };
-        Self { method, path, request_id, overridden, line }
+        Self { method, path, request_id, is_options, line }
     }
 
     /// Whether it is, or may be, a browser's preflight.
     pub(super) fn is_options(&self) -> bool {
-        self.method == "OPTIONS" && !self.overridden
+        self.is_options
     }
 
     pub(super) fn logger(&self) -> &Logger {
