@@ -163,7 +163,7 @@ impl Exchange {
         let given = given.filter(is_plain).and_then(|id| std::str::from_utf8(id).ok());
         let request_id: Arc<str> = given.map_or_else(|| UploadId::random().as_str().into(), Arc::from);
         let method = head.method.as_str().to_owned();
-        let is_options = route::method(&method, &Lines(&head.headers)) == "OPTIONS";
+        let is_options = route::method(&method, &Lines::new(&head.headers, None)) == "OPTIONS";
         let path = head.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
         let line = Line {
             logger: site.logger.new(o!("request_id" => request_id.to_string())),
