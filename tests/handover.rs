@@ -12,10 +12,10 @@ const PARTIAL: &str = r#""IsPartial":true,"IsFinal":false,"PartialUploads":null"
 /// Puts an upload into the directory as tusd leaves it; `length` is `None` while deferred. Returns its path.
 fn tusd_upload(server: &Server, id: &str, bytes: &str, length: Option<u64>, metadata: &str, roles: &str) -> String {
     let data = server.dir().join(id);
-    fs::create_dir_all(data.parent().expect("a directory")).unwrap();
-    fs::write(&data, bytes).unwrap();
+    fs::create_dir_all(data.parent().expect("a directory")).expect("a file of the test");
+    fs::write(&data, bytes).expect("a file of the test");
     let json = description(server, id, length, metadata, roles);
-    fs::write(server.dir().join(format!("{id}.info")), json + "}").unwrap();
+    fs::write(server.dir().join(format!("{id}.info")), json + "}").expect("a file of the test");
     format!("{}{id}", server.base)
 }
 
@@ -31,7 +31,8 @@ fn description(server: &Server, id: &str, length: Option<u64>, metadata: &str, r
 
 #[track_caller]
 fn described(server: &Server, path: &str, expected: &str) {
-    let json = fs::read_to_string(server.dir().join(format!("{}.info", server.id_of(path)))).unwrap();
+    let json =
+        fs::read_to_string(server.dir().join(format!("{}.info", server.id_of(path)))).expect("a file of the test");
     assert!(json.starts_with(&format!("{expected},\"Wharf\":{{")) || json == format!("{expected}}}"), "{json}");
 }
 

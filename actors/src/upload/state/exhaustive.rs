@@ -185,7 +185,7 @@ fn limits_hold() {
     let policy = Policy { max_size: Some(3), ..ALWAYS };
     let base = setup(found(None, 0), &[&greedy, &liar, &[Act::Inspect]]);
     assert!(explore(&Setup { policy, ..base }) > 100);
-    explore_policies(900, &setup(found(Some(3), 0), &[&greedy, &liar]));
+    explore_policies(850, &setup(found(Some(3), 0), &[&greedy, &liar]));
 }
 
 #[test]
