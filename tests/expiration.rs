@@ -48,6 +48,37 @@ fn answers_tell_when_an_upload_expires() {
     expires(&server.post(&[("Upload-Defer-Length", "1")], b""));
 }
 
+/// Headers, Upload-Expires: in every answer to a PATCH, refused ones too, and in those of partial uploads that are
+/// complete, because these expire as well.
+#[test]
+fn every_answer_to_a_patch_tells_when_the_upload_expires() {
+    let server = Server::start(&LONG);
+    let path = server.create(11);
+    let text = ("Content-Type", "text/plain");
+    let zero = ("Upload-Offset", "0");
+    for (status, headers) in [
+        (415, vec![text, zero]),
+        (400, vec![OFFSET_TYPE, ("Upload-Offset", "five")]),
+        (400, vec![OFFSET_TYPE, zero, ("Upload-Length", "five")]),
+        (400, vec![OFFSET_TYPE, zero, ("Upload-Checksum", "sha3 AAAA")]),
+        (460, vec![OFFSET_TYPE, zero, ("Upload-Checksum", "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA=")]),
+        (413, vec![OFFSET_TYPE, zero, ("Content-Length", "12")]),
+        (204, vec![OFFSET_TYPE, zero]),
+    ] {
+        let response = server.request("PATCH", &path, &headers, b"hello");
+        assert_eq!(response.status, status, "{response:?}");
+        expires(&response);
+    }
+    let path = server.create_with(&[PARTIAL, ("Upload-Length", "5")]);
+    for (offset, bytes) in [(0, b"hello".as_slice()), (5, b"")] {
+        let response = server.patch(&path, offset, bytes);
+        response.appended(5);
+        expires(&response);
+    }
+    expires(&server.post(&[PARTIAL, ("Upload-Length", "0")], b""));
+    expires(&server.post(&[PARTIAL, OFFSET_TYPE, ("Upload-Length", "0")], b""));
+}
+
 /// Expiration: it is unfinished uploads that expire.
 #[test]
 fn a_finished_upload_does_not_expire() {

@@ -22,7 +22,10 @@ pub(super) struct Admitted {
 
 /// Does all that can be done without the body.
 pub(super) async fn admit(site: &Site, head: &Head<'_>, id: &UploadId) -> Result<Admitted, Reply> {
-    let request = append::parse(&head.fields, &site.config.rules).map_err(Reply::refusal)?;
+    let request = match append::parse(&head.fields, &site.config.rules) {
+        Ok(request) => request,
+        Err(refusal) => return Err(told_expiry(site, id, Reply::refusal(refusal)).await),
+    };
     let AppendRequest { offset, declared_length, content_length, checksum } = request;
     let appending = Appending {
         offset,
@@ -37,7 +40,11 @@ pub(super) async fn admit(site: &Site, head: &Head<'_>, id: &UploadId) -> Result
     }
 }
 
-/// tus 1.0.0, "Expiration": Upload-Expires is in every answer to a PATCH of an upload that will expire.
+/// tus 1.0.0, "Upload-Expires": it is in every answer to a PATCH of an upload that will expire.
+async fn told_expiry(site: &Site, id: &UploadId, reply: Reply) -> Reply {
+    reply.with(site.uploads.expires_at_secs(id).await.map(expiration::header))
+}
+
 async fn refused(site: &Site, id: &UploadId, failure: AskFailure) -> Reply {
     let is_there = matches!(
         failure,
@@ -45,8 +52,8 @@ async fn refused(site: &Site, id: &UploadId, failure: AskFailure) -> Reply {
             Denied::MismatchedOffset | Denied::InvalidLength | Denied::SizeExceeded | Denied::MaxSizeExceeded
         )
     );
-    let expires_at_secs = if is_there { site.uploads.expires_at_secs(id).await } else { None };
-    Reply::refusal(problem::of(failure)).with(expires_at_secs.map(expiration::header))
+    let reply = Reply::refusal(problem::of(failure));
+    if is_there { told_expiry(site, id, reply).await } else { reply }
 }
 
 pub(super) async fn append(
@@ -64,7 +71,10 @@ pub(super) async fn append(
         Ok(Admitted { begun: Begun::Lease { lease, expires_at_secs }, checksum }) => {
             take(site, source, lease, checksum, expires_at_secs).await
         }
-        Ok(Admitted { begun: Begun::Complete { offset }, .. }) => Reply::new(204, reply::appended(offset, None)),
+        Ok(Admitted { begun: Begun::Complete { offset }, .. }) => {
+            // A partial upload expires although it is complete.
+            told_expiry(site, id, Reply::new(204, reply::appended(offset, None))).await
+        }
         Err(reply) => reply,
     }
 }

@@ -66,7 +66,7 @@ async fn first_bytes(
     let taken = match site.uploads.begin(id, appending).await {
         Ok(Begun::Lease { lease, .. }) => source.take(site, lease, body.checksum).await,
         Ok(Begun::Complete { offset }) => {
-            return Reply::new(201, reply::created(location, Some(offset), None));
+            return Reply::new(201, reply::created(location, Some(offset), created.expires_at_secs));
         }
         Err(failure) => Taken::refused(problem::of(failure)),
     };
