@@ -357,3 +357,138 @@ fn a_request_has_an_id() {
     assert!(!made[0].the("X-Request-ID").is_empty());
     assert_ne!(made[0].the("X-Request-ID"), made[1].the("X-Request-ID"));
 }
+
+/// Headers, Tus-Resumable: a wrong version is the first thing to be told, whatever else is wrong with the request.
+#[test]
+fn the_version_is_looked_at_before_method_and_path() {
+    let server = Server::start(&[]);
+    let path = server.create(5);
+    for (method, target) in [
+        ("PUT", path.clone()),
+        ("PUT", server.base.clone()),
+        ("GET", server.base.clone()),
+        ("DELETE", format!("{}..", server.base)),
+        ("PATCH", format!("{}%ff", server.base)),
+        ("GET", format!("{}unknown", server.base)),
+        ("GET", path.clone()),
+    ] {
+        let response = server.request(method, &target, &[("Tus-Resumable", "0.2.2")], b"");
+        response.refused(412, "ERR_UNSUPPORTED_VERSION");
+        assert_eq!(response.the("Tus-Version"), "1.0.0", "{method} {target}");
+    }
+    server.request("PUT", &path, &[("Tus-Resumable", "")], b"").refused(412, "ERR_UNSUPPORTED_VERSION");
+    assert_eq!(server.get(&format!("{}unknown", server.base), &[("Tus-Resumable", "")]).status, 404);
+}
+
+/// Headers, X-HTTP-Method-Override: the actual method counts for the framing of the answer only (RFC 9110 9.3.2).
+#[test]
+fn an_overridden_method_frames_its_answer_still() {
+    let server = Server::start(&[]);
+    let path = server.uploaded(b"hello");
+    let over = |method| ("X-HTTP-Method-Override", method);
+    let mut client = server.connect();
+    let response = client.request("POST", &path, &[over("HEAD")], b"");
+    assert_eq!((response.status, response.offset(), response.body.len()), (200, 5, 0));
+    let response = client.request("HEAD", &path, &[over("GET")], b"");
+    assert_eq!((response.status, response.the("Content-Length")), (200, "5"));
+    let response = client.request("HEAD", &path, &[over("BREW")], b"");
+    assert_eq!((response.status, response.header("Content-Length")), (405, None));
+    let response = client.request("GET", "/files/unknown", &[over("HEAD")], b"");
+    response.refused(404, "ERR_UPLOAD_NOT_FOUND");
+    assert_eq!(client.request("POST", &path, &[over("GET")], b"").body, b"hello");
+
+    let created = client.request("HEAD", &server.base, &[over("POST"), ("Upload-Length", "5")], b"");
+    assert_eq!((created.status, server.offset(&created.path())), (201, 0));
+    assert_eq!(client.request("POST", &server.base, &[over("OPTIONS")], b"").the("Tus-Version"), "1.0.0");
+    assert_eq!(client.request("OPTIONS", &path, &[over("DELETE")], b"").status, 204);
+    server.head(&path).gone();
+}
+
+/// RFC 9110 10.1.1 with an overridden method: the PATCH is checked before its body is asked for.
+#[test]
+fn an_overridden_patch_may_wait_for_100_continue() {
+    let server = Server::start(&[]);
+    let path = server.create(5);
+    let post = |offset| {
+        let length = ("Content-Length", "5");
+        let over = ("X-HTTP-Method-Override", "PATCH");
+        head("POST", &path, &[over, OFFSET_TYPE, ("Upload-Offset", offset), length, ("Expect", "100-Continue")])
+    };
+    let mut client = server.connect();
+    client.send(post("1"));
+    let response = client.answer();
+    response.refused(409, "ERR_MISMATCHED_OFFSET");
+    assert_eq!(response.interims, Vec::<u16>::new());
+    let mut client = server.connect();
+    client.send(post("0"));
+    assert_eq!(client.interim(), 100);
+    client.send("hello");
+    client.answer().appended(5);
+}
+
+/// Requests, HEAD: an error has neither body nor length, and is not cached either.
+#[test]
+fn a_refused_head_has_no_body() {
+    let server = Server::start(&["--set", "cors.allow_origin=^https://app$"]);
+    let path = server.create(5);
+    let mut client = server.connect();
+    for (target, header, status) in [
+        ("/files/unknown", ("X-Some", "1"), 404),
+        (server.base.as_str(), ("X-Some", "1"), 405),
+        (&path, ("Tus-Resumable", "0.1"), 412),
+        (&path, ("Origin", "https://evil"), 403),
+    ] {
+        let response = client.request("HEAD", target, &[header], b"");
+        assert_eq!((response.status, response.header("Content-Length")), (status, None), "{response:?}");
+        assert_eq!(response.header("Upload-Offset"), None);
+        assert_eq!(response.the("Cache-Control"), "no-store");
+    }
+    assert_eq!(client.request("HEAD", &path, &[], b"").offset(), 0);
+}
+
+/// Requests, HEAD: the length of the body that GET would bring, unless nobody knows it.
+#[test]
+fn head_has_the_content_length_of_the_upload() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    for (headers, length) in [
+        (("Upload-Length", "11"), Some("11")),
+        (("Upload-Length", "0"), Some("0")),
+        (("Upload-Defer-Length", "1"), None),
+    ] {
+        let path = server.create_with(&[headers]);
+        let response = client.request("HEAD", &path, &[], b"");
+        assert_eq!((response.status, response.header("Content-Length")), (200, length));
+    }
+}
+
+/// Requests, PATCH: the last PATCH of an upload comes again when its answer was lost; nothing changes.
+#[test]
+fn a_repeated_last_patch_is_taken_for_done() {
+    let mut server = Server::start(&[]);
+    let path = server.create_with(&[("Upload-Defer-Length", "1")]);
+    server.patched(&path, 0, b"hello");
+    for _ in 0..2 {
+        server.patch_with(&path, 5, &[("Upload-Length", "5")], b"").appended(5);
+    }
+    server.restart();
+    server.patch_with(&path, 5, &[("Upload-Length", "5")], b"").appended(5);
+    server.patch_with(&path, 5, &[("Upload-Length", "9")], b"more").appended(5);
+    assert_eq!(server.head(&path).the("Upload-Length"), "5");
+    assert_eq!(server.content(&path), b"hello");
+    let path = server.create(5);
+    server.patch_with(&path, 0, &[("Upload-Length", "5")], b"").refused(400, "ERR_INVALID_UPLOAD_LENGTH");
+}
+
+/// Outside of the base path there are no uploads: a greeting, or nothing.
+#[test]
+fn the_greeting_can_be_switched_off() {
+    let server = Server::start(&[]);
+    let response = server.request("GET", "/", &[("Tus-Resumable", "")], b"");
+    assert_eq!((response.status, response.the("Content-Type")), (200, "text/plain; charset=utf-8"));
+    assert_eq!(server.request("POST", "/upload", &[("Upload-Length", "5")], b"").status, 405);
+    let silent = Server::start(&["--set", "server.greeting=false"]);
+    for method in ["GET", "HEAD", "POST", "DELETE"] {
+        assert_eq!(silent.request(method, "/", &[], b"").status, 404, "{method}");
+    }
+}
