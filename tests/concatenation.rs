@@ -266,3 +266,84 @@ fn unfinished_partials_can_be_switched_off() {
     server.patched(&world, 0, b" world");
     completed(&server, &concatenated(&server, &[&hello, &world]), b"hello world");
 }
+
+/// Concatenation: what the client says about length or deferral of a final upload is not looked at, nor is a body of
+/// another type.
+#[test]
+fn a_final_upload_needs_nothing_but_its_partials() {
+    let server = Server::start(&[]);
+    let (hello, world) = (partial(&server, b"hello"), partial(&server, b" world"));
+    let sent = format!("final; {hello}   {world}");
+    let headers = [("Upload-Concat", sent.as_str()), ("Upload-Length", "x"), ("Upload-Defer-Length", "7")];
+    let path = server.create_with(&headers);
+    completed(&server, &path, b"hello world");
+    assert_eq!(server.head(&path).the("Upload-Concat"), sent, "as received, its spaces too");
+    let response = server.post(&[("Upload-Concat", &list(&[&hello])), ("Content-Type", "text/plain")], b"ignored");
+    assert_eq!(response.status, 201, "{response:?}");
+    completed(&server, &response.path(), b"hello");
+}
+
+/// Concatenation: `Upload-Concat: partial` has its rules of creation like any upload, and other requests ignore it.
+#[test]
+fn a_partial_upload_is_created_and_filled_like_any_other() {
+    let server = Server::start(&[]);
+    server.post(&[PARTIAL], b"").refused(400, "ERR_INVALID_UPLOAD_LENGTH");
+    let both = [PARTIAL, ("Upload-Length", "5"), ("Upload-Defer-Length", "1")];
+    server.post(&both, b"").refused(400, "ERR_AMBIGUOUS_UPLOAD_LENGTH");
+    let response = server.post(&[PARTIAL, OFFSET_TYPE, ("Upload-Length", "5")], b"hel");
+    assert_eq!((response.status, response.offset()), (201, 3));
+    let path = response.path();
+    assert_eq!(server.request("HEAD", &path, &[PARTIAL], b"").offset(), 3);
+    server.patch_with(&path, 3, &[PARTIAL], b"lo").appended(5);
+    assert_eq!(server.request("HEAD", &server.create(5), &[PARTIAL], b"").header("Upload-Concat"), None);
+    completed(&server, &concatenated(&server, &[&path]), b"hello");
+}
+
+/// Headers, Upload-Concat: URLs as clients know them: escaped, without a scheme, relative, behind a proxy's prefix.
+#[test]
+fn partial_urls_are_understood_however_they_are_written() {
+    let server = Server::start(&[]);
+    let hello = partial(&server, b"hello");
+    let id = server.id_of(&hello);
+    for url in [
+        format!("https://up.example:8443{hello}"),
+        format!("HTTP://up.example{hello}"),
+        format!("//up.example{hello}"),
+        format!("https://up.example/proxied{hello}"),
+        format!("{hello}/"),
+        format!("{hello}?token=a"),
+        format!("/%66iles/{id}"),
+        id.to_owned(),
+        format!("./{id}"),
+    ] {
+        let path = concatenated(&server, &[&url]);
+        completed(&server, &path, b"hello");
+        assert_eq!(server.head(&path).the("Upload-Concat"), list(&[&url]));
+    }
+}
+
+/// Concatenation: with uploads right below the root, absolute URLs work as well.
+#[test]
+fn partial_urls_work_below_the_root() {
+    let server = Server::start(&["--set", "server.base_path=/"]);
+    let hello = partial(&server, b"hello");
+    for url in [hello.clone(), format!("http://{}{hello}", server.address)] {
+        completed(&server, &concatenated(&server, &[&url]), b"hello");
+    }
+}
+
+/// Concatenation: a final upload is ended like any other, and leaves its partial uploads as they are.
+#[test]
+fn a_concatenated_upload_can_be_deleted() {
+    let server = Server::start(&[]);
+    let hello = partial(&server, b"hello");
+    let path = concatenated(&server, &[&hello, &hello]);
+    completed(&server, &path, b"hellohello");
+    assert_eq!(server.delete(&path).status, 204);
+    server.head(&path).gone();
+    assert_eq!(server.content(&hello), b"hello");
+    let path = concatenated(&server, &[&hello]);
+    assert_eq!(server.delete(&hello).status, 204);
+    assert_eq!(server.content(&path), b"hello", "it has bytes of its own");
+    assert_eq!(server.head(&path).the("Upload-Concat"), list(&[&hello]));
+}

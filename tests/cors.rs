@@ -175,3 +175,47 @@ fn an_origin_is_echoed_as_it_is_or_not_at_all() {
     }
     server.unharmed();
 }
+
+/// The lists that tusd's users know, in full: what is added stands behind.
+#[test]
+fn the_lists_are_those_of_tusd_and_more() {
+    let server = Server::start(&[]);
+    let response = preflight(&server, ORIGIN.1);
+    assert_eq!(response.the("Access-Control-Allow-Methods"), "POST, HEAD, PATCH, OPTIONS, GET, DELETE");
+    let headers = "Authorization, Origin, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Content-Type, \
+        Upload-Length, Upload-Offset, Tus-Resumable, Upload-Metadata, Upload-Defer-Length, Upload-Concat, \
+        Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version";
+    assert!(response.the("Access-Control-Allow-Headers").starts_with(headers), "{response:?}");
+    assert_eq!(response.header("Access-Control-Expose-Headers"), None);
+    let response = server.post(&[ORIGIN, ("Upload-Length", "5")], b"");
+    let exposed = "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, \
+        Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Incomplete, Upload-Complete, \
+        Upload-Draft-Interop-Version";
+    assert!(response.the("Access-Control-Expose-Headers").starts_with(exposed), "{response:?}");
+    assert_eq!(response.header("Access-Control-Allow-Methods"), None);
+}
+
+/// A preflight is what the method that counts makes it, overridden or not.
+#[test]
+fn an_overridden_method_decides_what_is_a_preflight() {
+    let server = Server::start(&[]);
+    let over = |method, value| server.request(method, &server.base, &[ORIGIN, ("X-HTTP-Method-Override", value)], b"");
+    assert_eq!(over("POST", "OPTIONS").the("Access-Control-Max-Age"), "86400");
+    let response = over("OPTIONS", "GET");
+    assert_eq!((response.status, response.header("Access-Control-Max-Age")), (405, None));
+}
+
+/// A refused origin gets none of the protocol's headers.
+#[test]
+fn a_refused_origin_learns_nothing() {
+    let server = Server::start(&["--set", r"cors.allow_origin=^https://app\.example$"]);
+    let path = server.uploaded(b"hello");
+    for method in ["OPTIONS", "HEAD", "GET", "POST", "DELETE"] {
+        let response = server.request(method, &path, &[("Origin", "https://evil")], b"");
+        assert_eq!(response.status, 403, "{method}: {response:?}");
+        for name in ["Tus-Resumable", "Tus-Version", "X-Content-Type-Options", "Upload-Offset", "Vary"] {
+            assert_eq!(response.header(name), None, "{method}");
+        }
+    }
+    assert_eq!(server.content(&path), b"hello");
+}

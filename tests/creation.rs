@@ -261,3 +261,78 @@ fn creation_with_a_body_that_breaks_off_keeps_what_came() {
     server.patched(&path, 5, b" world");
     assert_eq!(server.content(&path), b"hello world");
 }
+
+/// Creation, POST: one of the two length headers must be there, and a refused creation leaves nothing behind.
+#[test]
+fn a_creation_without_a_length_is_refused() {
+    let server = Server::start(&["--set", "tus.max_size_bytes=100"]);
+    server.post(&[], b"").refused(400, "ERR_INVALID_UPLOAD_LENGTH");
+    server.post(&[OFFSET_TYPE], b"hello").refused(400, "ERR_INVALID_UPLOAD_LENGTH");
+    server.post(&[OFFSET_TYPE, ("Upload-Length", "101")], b"hello").refused(413, "ERR_MAX_SIZE_EXCEEDED");
+    let deferred = server.post(&[OFFSET_TYPE, DEFERRED], &[7; 101]);
+    deferred.refused(413, "ERR_MAX_SIZE_EXCEEDED");
+    assert_eq!(server.names(), Vec::<String>::new());
+}
+
+/// Creation With Upload: the content type alone says that bytes come, be they none; the answer tells the offset.
+#[test]
+fn creation_with_no_bytes_tells_the_offset() {
+    let server = Server::start(&[]);
+    for headers in [("Upload-Length", "5"), ("Upload-Length", "0"), DEFERRED] {
+        let response = server.post(&[OFFSET_TYPE, headers], b"");
+        assert_eq!((response.status, response.offset()), (201, 0), "{headers:?}");
+        assert_eq!(server.offset(&response.path()), 0);
+    }
+}
+
+/// Creation With Upload: of a chunked body, what fits is stored; the client learns where.
+#[test]
+fn creation_with_a_chunked_body_beyond_the_length_keeps_what_fits() {
+    let server = Server::start(&[]);
+    let stream = [OFFSET_TYPE, ("Upload-Length", "5"), ("Transfer-Encoding", "chunked")];
+    let response = server.request("POST", &server.base, &stream, &chunked(b"hello world", 4, &[]));
+    response.refused(413, "ERR_UPLOAD_SIZE_EXCEEDED");
+    assert!(response.closes());
+    assert_eq!(server.content(&response.path()), b"hello");
+}
+
+/// RFC 9110 10.1.1: a creation that is refused is refused before its body is sent.
+#[test]
+fn a_refused_creation_does_not_ask_for_the_body() {
+    let server = Server::start(&["--set", "tus.max_size_bytes=100"]);
+    let expect = ("Expect", "100-continue");
+    for (header, status) in [
+        (("Upload-Length", "101"), 413),
+        (("Upload-Length", "x"), 400),
+        (("Upload-Concat", "x"), 400),
+        (("Tus-Resumable", "0.1"), 412),
+    ] {
+        let mut client = server.connect();
+        client.send(head("POST", &server.base, &[OFFSET_TYPE, header, expect, ("Content-Length", "5")]));
+        let response = client.answer();
+        assert_eq!((response.status, response.interims.len()), (status, 0), "{response:?}");
+        assert!(response.closes() && client.closed());
+    }
+    assert_eq!(server.names(), Vec::<String>::new());
+}
+
+/// Headers, Upload-Metadata: HEAD's value is the client's, byte for byte.
+#[test]
+fn metadata_comes_back_byte_for_byte() {
+    let server = Server::start(&[]);
+    for sent in ["a YQ==,b,c ZA==", "b Yg==,a YQ==", "a YQ==, b Yg==,,c", "e ,f Zg==", "a YQ==,a Yg=="] {
+        let path = server.create_with(&[("Upload-Length", "5"), ("Upload-Metadata", sent)]);
+        assert_eq!(server.head(&path).the("Upload-Metadata"), sent);
+        server.patched(&path, 0, b"hello");
+        assert_eq!(server.head(&path).the("Upload-Metadata"), sent, "finished");
+    }
+}
+
+/// Headers, Location: a base path that is a URL begins every location, whatever the request says.
+#[test]
+fn a_base_url_begins_every_location() {
+    let server = Server::start(&["--base-path", "https://cdn.example/up"]);
+    let response = server.request("POST", "/up/", &[("Upload-Length", "5"), ("Host", "evil.example")], b"");
+    assert!(response.the("Location").starts_with("https://cdn.example/up/"), "{response:?}");
+    assert_eq!(server.offset(&response.path()), 0);
+}

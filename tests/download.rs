@@ -320,3 +320,76 @@ fn downloads_can_be_switched_off() {
     assert_eq!(response.status, 405, "{response:?}");
     assert_eq!(server.offset(&path), 11);
 }
+
+/// RFC 9110 13.1.1 and 13.1.4: a client that means another version of the file gets nothing of it.
+#[test]
+fn a_precondition_that_fails_is_told() {
+    let server = Server::start(&[]);
+    let path = finished(&server);
+    let response = server.get(&path, &[]);
+    let (tag, date) = (response.the("ETag").to_owned(), response.the("Last-Modified").to_owned());
+    let old = "Thu, 01 Jan 1970 00:00:00 GMT";
+    for (name, value, status) in [
+        ("If-Match", tag.as_str(), 200),
+        ("If-Match", "*", 200),
+        ("If-Match", "\"other\"", 412),
+        ("If-Match", &format!("W/{tag}"), 412),
+        ("If-Unmodified-Since", &date, 200),
+        ("If-Unmodified-Since", old, 412),
+        ("If-Unmodified-Since", "junk", 200),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let response = server.request(method, &path, &[(name, value)], b"");
+            assert_eq!((response.status, response.the("ETag")), (status, tag.as_str()), "{method} {name}: {value}");
+            if status == 412 {
+                assert_eq!((response.body.len(), response.header("Content-Type")), (0, None));
+            }
+        }
+    }
+}
+
+/// RFC 9110 13.1.5: If-Range may be the date that was told, exactly.
+#[test]
+fn if_range_may_be_the_date() {
+    let server = Server::start(&[]);
+    let path = finished(&server);
+    let date = server.get(&path, &[]).the("Last-Modified").to_owned();
+    let response = server.get(&path, &[("Range", "bytes=-5"), ("If-Range", &date)]);
+    assert_eq!((response.status, response.body.as_slice()), (206, b"world".as_slice()));
+}
+
+/// Conditions and ranges are about files: on an unfinished upload they say nothing, and HEAD tells its offset.
+#[test]
+fn conditions_on_an_unfinished_upload_say_nothing() {
+    let server = Server::start(&[]);
+    let path = server.create(11);
+    server.patched(&path, 0, b"hello");
+    for header in
+        [("If-None-Match", "*"), ("If-Match", "\"x\""), ("If-Modified-Since", "Fri, 31 Dec 9999 23:59:59 GMT")]
+    {
+        let response = server.request("HEAD", &path, &[header], b"");
+        assert_eq!((response.status, response.offset(), response.header("ETag")), (200, 5, None), "{header:?}");
+        server.get(&path, &[header]).refused(400, "ERR_INCOMPLETE_UPLOAD");
+    }
+}
+
+/// HEAD of a finished upload has GET's headers, so that both agree about type, name and version.
+#[test]
+fn head_has_the_headers_of_get() {
+    let server = Server::start(&[]);
+    let metadata = format!("filename {},filetype {}", encoded("a.txt"), encoded("text/plain"));
+    let path = server.uploaded_with(&[("Upload-Metadata", &metadata)], BYTES);
+    let (get, head) = (server.get(&path, &[]), server.head(&path));
+    for name in [
+        "Content-Type",
+        "Content-Disposition",
+        "Content-Length",
+        "ETag",
+        "Last-Modified",
+        "Accept-Ranges",
+        "Content-Security-Policy",
+    ] {
+        assert_eq!(head.the(name), get.the(name));
+    }
+    assert_eq!(get.the("Content-Security-Policy"), "sandbox; default-src 'none'");
+}
