@@ -93,17 +93,19 @@ fn a_finished_upload_does_not_expire() {
     assert_eq!((server.content(&created.path()), server.content(&path)), (b"hello".to_vec(), b"hello".to_vec()));
 }
 
-/// Headers, Upload-Expires: what was removed is 404 or 410, and its space is free.
+/// Headers, Upload-Expires: what was removed is 410 while it is remembered, and its space is free.
 #[test]
 fn an_expired_upload_is_gone() {
     let server = Server::start(&SHORT);
     let path = server.create(11);
     server.patched(&path, 0, b"hello");
     wait_until_gone(&server, &path);
+    assert_eq!(server.head(&path).status, 410, "it is known to have expired");
     server.head(&path).gone();
-    server.patch(&path, 5, b" world").gone();
-    server.get(&path, &[]).gone();
-    server.delete(&path).gone();
+    server.patch(&path, 5, b" world").refused(410, "ERR_UPLOAD_EXPIRED");
+    server.get(&path, &[]).refused(410, "ERR_UPLOAD_EXPIRED");
+    server.delete(&path).refused(410, "ERR_UPLOAD_EXPIRED");
+    assert_eq!(server.head(&format!("{}never", server.base)).status, 404);
     wait_until("its files are gone", || server.names().is_empty());
     server.unharmed();
 }
