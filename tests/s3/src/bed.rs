@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::service::{S3Service, S3ServiceBuilder};
 
 use crate::server::Server;
 use crate::store::access::{Access, Keys, LocalHost};
 use crate::store::state::{Content, Object, Shared};
-use crate::store::{Store, uploads};
+use crate::store::{Store, delay, uploads};
 
 /// How a [`Bed`] is set up.
 #[derive(Debug, Clone)]
@@ -153,9 +154,12 @@ impl Bed {
         let shared = Arc::new(Shared::new(options.sink, options.upload_ids));
         shared.state().buckets.entry(options.bucket.clone()).or_default();
         let service = service(&options, &shared);
+        let serving = Arc::clone(&shared);
         let server = Server::start(options.port, move |stream| {
+            let (service, shared) = (service.clone(), Arc::clone(&serving));
+            let answer = service_fn(move |request| delay::serve(service.clone(), Arc::clone(&shared), request));
             let connection =
-                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service.clone());
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer);
             async move {
                 // A client that goes away is its own affair.
                 let _ = connection.await;

@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 mod conditions;
+pub(crate) mod delay;
 mod listing;
 mod objects;
 mod pages;

@@ -157,17 +157,6 @@ pub(crate) fn complete(
     shared: &Arc<Shared>,
     input: CompleteMultipartUploadInput,
 ) -> S3Result<CompleteMultipartUploadOutput> {
-    let delay = shared.state().complete_delay;
-    let outcome = complete_now(shared, input);
-    let Some(delay) = delay else { return outcome };
-    let future = Box::pin(async move {
-        tokio::time::sleep(delay).await;
-        outcome
-    });
-    Ok(CompleteMultipartUploadOutput { future: Some(future), ..CompleteMultipartUploadOutput::default() })
-}
-
-fn complete_now(shared: &Arc<Shared>, input: CompleteMultipartUploadInput) -> S3Result<CompleteMultipartUploadOutput> {
     let mut state = shared.state();
     let minimum_part = state.limits.minimum_part;
     let upload = state.upload(&input.bucket, &input.key, &input.upload_id)?;
