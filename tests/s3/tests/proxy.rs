@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -83,6 +85,19 @@ async fn a_reset_before_leaves_the_server_untouched() {
     assert_eq!(bed.calls().count("PutObject"), 0);
     put(&client, &bed).send().await.unwrap();
     assert_eq!(bed.calls().count("PutObject"), 1);
+}
+
+#[test]
+fn a_reset_is_one_and_not_a_close() {
+    let bed = Bed::start();
+    let proxy = Proxy::start(&bed.endpoint());
+    for kind in [Kind::ResetBefore, Kind::ResetAfter] {
+        proxy.script(vec![Fault::any(kind)]);
+        let mut stream = TcpStream::connect(proxy.endpoint().trim_start_matches("http://")).unwrap();
+        write!(stream, "GET /b/k HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
 }
 
 #[tokio::test]

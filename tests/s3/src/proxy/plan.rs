@@ -128,10 +128,11 @@ mod tests {
         let mut plan = Plan::default();
         plan.script(vec![
             Fault::new(Operation::UploadPart, Kind::ResetBefore).part(2).times(2),
-            Fault::new(Operation::UploadPart, Kind::SLOW_DOWN).after(1),
+            Fault::new(Operation::UploadPart, Kind::SLOW_DOWN).after(2),
             Fault::new(Operation::UploadPart, Kind::ResetAfter).key_suffix(".info"),
             Fault::new(Operation::GetObject, Kind::ResetAfter).always(),
         ]);
+        assert_eq!(part(&mut plan, 1), None);
         assert_eq!(part(&mut plan, 1), None);
         assert_eq!(part(&mut plan, 2), Some(Kind::ResetBefore));
         assert_eq!(part(&mut plan, 3), Some(Kind::SLOW_DOWN));
@@ -140,7 +141,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(plan.choose(&Request::get("/b/k").body(()).unwrap()), Some(Kind::ResetAfter));
         }
-        assert_eq!(plan.counts.requests(Operation::UploadPart), 5);
+        assert_eq!(plan.counts.requests(Operation::UploadPart), 6);
         assert_eq!(plan.counts.faulty(), 6);
         plan.calm();
         assert_eq!(plan.choose(&Request::get("/b/k").body(()).unwrap()), None);
