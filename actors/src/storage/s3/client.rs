@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, error::Error, fmt, future::Future, pin::Pin, sy
 use bytes::Bytes;
 use futures_util::Stream;
 
+pub mod aws;
+
 /// A request under way. Dropping it gives it up, and leaves open whether S3 has acted on it.
 pub type Call<T> = Pin<Box<dyn Future<Output = Result<T, ClientError>> + Send>>;
 
