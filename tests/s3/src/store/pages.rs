@@ -46,8 +46,8 @@ pub(crate) fn objects(shared: &Arc<Shared>, input: ListObjectsV2Input) -> S3Resu
         contents: (!contents.is_empty()).then_some(contents),
         common_prefixes: (!common_prefixes.is_empty()).then_some(common_prefixes),
         continuation_token: input.continuation_token,
-        start_after: input.start_after,
-        delimiter: input.delimiter,
+        start_after: input.start_after.map(|key| encoded(&key, url)),
+        delimiter: input.delimiter.map(|delimiter| encoded(&delimiter, url)),
         encoding_type: input.encoding_type,
         ..ListObjectsV2Output::default()
     })
@@ -138,7 +138,7 @@ pub(crate) fn uploads(shared: &Arc<Shared>, input: ListMultipartUploadsInput) ->
         next_upload_id_marker: next_upload_id,
         uploads: (!uploads.is_empty()).then_some(uploads),
         bucket: Some(input.bucket),
-        key_marker: input.key_marker,
+        key_marker: input.key_marker.map(|key| encoded(&key, url)),
         upload_id_marker: input.upload_id_marker,
         encoding_type: input.encoding_type,
         ..ListMultipartUploadsOutput::default()
