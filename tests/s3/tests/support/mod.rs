@@ -9,6 +9,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region, RequestCh
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use wharf_s3_testbed::Bed;
 
 pub(crate) const KEY: &str = "uploads/ä b+c";
@@ -16,7 +17,9 @@ pub(crate) const MIB: usize = 1024 * 1024;
 
 /// The configuration of a client that signs as `bed` wants it, for any endpoint.
 pub(crate) fn config(bed: &Bed, endpoint: &str) -> aws_sdk_s3::config::Builder {
+    let ring = Provider::Rustls(CryptoMode::Ring);
     Config::builder()
+        .http_client(aws_smithy_http_client::Builder::new().tls_provider(ring).build_https())
         .behavior_version(BehaviorVersion::v2026_01_12())
         .credentials_provider(Credentials::new(bed.access_key(), bed.secret_key(), None, None, "test"))
         .region(Region::new(bed.region().to_owned()))
