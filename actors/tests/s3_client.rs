@@ -1,6 +1,8 @@
 //! What every client of S3 must do, shown on each that is built in, against the strict server.
 #![cfg(feature = "s3")]
 
+#[path = "s3_client/credentials.rs"]
+mod credentials;
 #[path = "s3_client/faults.rs"]
 mod faults;
 #[path = "s3_client/multipart.rs"]
