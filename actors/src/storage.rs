@@ -17,6 +17,8 @@ pub mod faulty;
 pub mod file;
 #[cfg(any(test, feature = "faults"))]
 pub mod memory;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 /// An operation under way in the store. Dropping it does not undo it, and may not stop it.
 pub type Op<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send>>;

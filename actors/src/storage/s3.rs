@@ -1,0 +1,3 @@
+//! Uploads in S3 and in what speaks S3.
+
+pub mod client;
