@@ -125,6 +125,19 @@ const RULES: &[Rule] = &[
         never: WEB_AND_ACTORS,
         except: &[],
     },
+    // The pool of S3 parts: the client by its trait only.
+    Rule {
+        room: "wharf_actors::parts",
+        own: &[
+            "wharf_actors::Share",
+            "wharf_actors::post::",
+            "wharf_actors::receives_letters",
+            "wharf_actors::storage::s3::client::{Client, ClientError, ETag}",
+            "wharf_actors::storage::s3::retry::",
+        ],
+        never: &["std::fs", "std::net", "rustix::", "async_channel::"],
+        except: &[],
+    },
     Rule { room: "wharf_actors::post", own: &[], never: &["std::fs", "std::net"], except: &[] },
     Rule { room: "wharf_actors::id", own: &[], never: OUTSIDE, except: &["std::sync::Arc"] },
     Rule {
@@ -226,6 +239,8 @@ fn trespasses_are_found() {
         ("wharf_actors::upload::state::advance", "tokio::sync::oneshot"),
         ("wharf_actors::upload::perform", "wharf_actors::storage::file::Config"),
         ("wharf_actors::storage::file", "wharf_actors::upload::Upload"),
+        ("wharf_actors::parts::uploader", "wharf_actors::storage::s3::client::aws::Aws"),
+        ("wharf_actors::parts", "wharf_actors::storage::Storage"),
         ("wharf_actors::lease", "actix_http::header::HeaderMap"),
         ("wharf_actors::lease", "http::StatusCode"),
     ] {
