@@ -153,6 +153,10 @@ impl Dispatcher {
         for _ in self.wanted..staying {
             self.dismiss();
         }
+        self.publish();
+    }
+
+    fn publish(&self) {
         self.roll.send_replace(self.seats.values().map(|seat| Arc::clone(seat.post.gauge())).collect());
     }
 
@@ -279,8 +283,9 @@ impl Receive<Left> for Dispatcher {
         self.free.retain(|free| *free != uploader);
         match self.seats.remove(&uploader) {
             Some(seat) if !seat.leaving => self.replace(uploader, context),
-            _ => self.staff(context),
+            _ => {}
         }
+        self.publish();
         self.end_if_done(context);
     }
 }

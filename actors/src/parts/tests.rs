@@ -33,6 +33,8 @@ async fn a_part_is_stored_as_it_was_handed_over_and_its_memory_freed_before_the_
     assert_eq!((report.stored, report.stored_bytes, report.failed, report.deaths), (1, 30, 0, 0));
     bed.is_empty().await;
     bed.parts.close().await;
+    // One free, a part, it is done, one free again; the end, and one has left.
+    assert_eq!(bed.parts.report().dispatcher.received, 6);
     assert!(bed.has_ended().await);
 }
 
@@ -299,6 +301,24 @@ async fn a_part_whose_asker_has_gone_is_not_given_to_another() {
 }
 
 #[actix_rt::test]
+async fn who_goes_on_dying_is_replaced_later_and_memory_does_not_wait_for_it() {
+    let hour = 3_600 * SECOND;
+    let mut bed = Bed::new(Config { backoff_first: hour, backoff_max: hour, ..config(2, 1, 2) });
+    let deadly = bed.upload(1, 1);
+    bed.call().await.answer(Answer::Panic);
+    bed.call().await.answer(Answer::Panic);
+    assert!(matches!(deadly.await.unwrap(), Err(PartError::Died)));
+    bed.until(|report| report.deaths == 2 && report.uploaders.len() == 1).await;
+    let sending = bed.upload(1, 2);
+    let held = bed.call().await;
+    sending.abort();
+    assert!(sending.await.is_err());
+    held.answer(Answer::Panic);
+    bed.until(|report| report.deaths == 3 && report.uploaders.is_empty()).await;
+    bed.is_empty().await;
+}
+
+#[actix_rt::test]
 async fn uploaders_whose_client_can_not_be_made_are_started_again() {
     let made = std::sync::atomic::AtomicUsize::new(0);
     let budget = Budget::new(100);
@@ -349,6 +369,18 @@ async fn closing_lets_what_was_handed_over_end_and_takes_nothing_more() {
     assert!(matches!(&late, Err(PartError::Closed)) && !late.unwrap_err().may_have_been_applied());
     bed.parts.resize(4);
     assert!(bed.has_ended().await);
+}
+
+#[actix_rt::test]
+async fn a_part_that_comes_after_the_word_to_close_is_refused() {
+    let mut bed = Bed::new(config(1, 1, 4));
+    let first = bed.upload(1, 1);
+    let held = bed.call().await;
+    bed.parts.inner.dispatcher.tell(Close { answer: None });
+    assert!(matches!(bed.upload(1, 2).await.unwrap(), Err(PartError::Closed)));
+    assert_eq!(bed.budget.report().used, 10);
+    held.answer(Answer::Stored);
+    first.await.unwrap().unwrap();
 }
 
 #[actix_rt::test]
