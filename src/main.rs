@@ -53,13 +53,18 @@ fn main() -> ExitCode {
 
 fn banner(settings: &settings::Settings, service: &Service) -> String {
     let base = format!("http://{}{}", service.address(), settings.server.base_path.path());
-    let dir = std::path::absolute(&settings.storage.dir).unwrap_or_else(|_| settings.storage.dir.clone());
+    let dir = || std::path::absolute(&settings.storage.dir).unwrap_or_else(|_| settings.storage.dir.clone());
+    let place = match settings.storage.kind {
+        settings::StorageKind::Disk => dir().display().to_string(),
+        #[cfg(feature = "s3")]
+        settings::StorageKind::S3 => format!("s3://{}/{}", settings.storage.s3.bucket, settings.storage.s3.prefix),
+    };
     format!(
         "wharf {} takes uploads at {base}\nand stores them in {}\nSend a first file with\n  \
          curl -i -X POST -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' \
          -H 'Content-Type: application/offset+octet-stream' -d hello {base}\n",
         env!("CARGO_PKG_VERSION"),
-        dir.display()
+        place
     )
 }
 

@@ -5,10 +5,15 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, web};
 use slog::{Logger, info, warn};
+#[cfg(feature = "s3")]
+use wharf_actors::storage::Durability;
 use wharf_actors::{
-    Uploads,
+    Budget, Uploads,
     disk::Disk,
-    storage::file::{self, OpenError},
+    storage::{
+        Storage,
+        file::{self, OpenError},
+    },
 };
 
 use crate::{
@@ -21,6 +26,9 @@ use crate::{
     server::{self, BindError, Drained, Running, wire::Limits},
     settings::{Settings, StorageKind},
 };
+
+#[cfg(feature = "s3")]
+mod s3;
 
 /// How long handlers get to answer once the leases have been ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -83,7 +91,29 @@ impl Service {
     }
 
     async fn start_uploads(settings: &Settings, logger: &Logger) -> Result<Uploads, StartError> {
-        let StorageKind::Disk = settings.storage.kind;
+        let budget = Arc::new(Budget::new(settings.storage.memory_budget_bytes));
+        let (store, durability) = match settings.storage.kind {
+            StorageKind::Disk => (Self::disk(settings)?, settings.storage.durability),
+            // Nothing is acknowledged before S3 has it.
+            #[cfg(feature = "s3")]
+            StorageKind::S3 => (s3::open(settings, Arc::clone(&budget), logger).await?, Durability::Always),
+        };
+        let config = wharf_actors::Config {
+            max_size: settings.tus.max_size_bytes,
+            durability,
+            mailbox: settings.pools.uploads.mailbox,
+            idle_owner: settings.timeouts.idle_owner,
+            patience: settings.timeouts.store,
+            expire_after: settings.expiration.after,
+            expire_interval: settings.expiration.interval,
+            concatenation_unfinished: settings.tus.concatenation_unfinished,
+            budget,
+            remembered: RECORDS_REMEMBERED,
+        };
+        Ok(Uploads::start(store, config, logger.clone()).await)
+    }
+
+    fn disk(settings: &Settings) -> Result<Arc<dyn Storage>, StartError> {
         let disk = Disk::start(settings.pools.disk.workers, settings.pools.disk.queue)?;
         let place = file::Config {
             dir: settings.storage.dir.clone(),
@@ -93,20 +123,7 @@ impl Service {
             roots: settings.storage.roots.clone(),
             scan_entries: settings.expiration.scan_entries,
         };
-        let store = file::open(place, disk)?;
-        let config = wharf_actors::Config {
-            max_size: settings.tus.max_size_bytes,
-            durability: settings.storage.durability,
-            mailbox: settings.pools.uploads.mailbox,
-            idle_owner: settings.timeouts.idle_owner,
-            patience: settings.timeouts.store,
-            expire_after: settings.expiration.after,
-            expire_interval: settings.expiration.interval,
-            concatenation_unfinished: settings.tus.concatenation_unfinished,
-            memory_budget: settings.storage.memory_budget_bytes,
-            remembered: RECORDS_REMEMBERED,
-        };
-        Ok(Uploads::start(store, config, logger.clone()).await)
+        Ok(file::open(place, disk)?)
     }
 
     /// Where the service listens.

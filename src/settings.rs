@@ -119,6 +119,9 @@ pub struct Cors {
 pub enum StorageKind {
     /// A directory on a local disk.
     Disk,
+    /// A bucket.
+    #[cfg(feature = "s3")]
+    S3,
 }
 
 /// `[storage]`
@@ -138,6 +141,37 @@ pub struct Storage {
     pub dir_mode: u32,
     /// Other directories in which a tusd upload's file may lie.
     pub roots: Vec<PathBuf>,
+    /// The bucket, and how it is used.
+    pub s3: S3,
+}
+
+/// `[storage.s3]`
+#[derive(Debug, Clone)]
+pub struct S3 {
+    /// The bucket.
+    pub bucket: String,
+    /// What keys start with; empty, or with a slash at its end.
+    pub prefix: String,
+    /// The service's URL; `None` for AWS.
+    pub endpoint: Option<String>,
+    /// The region; `None` to be found out.
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path.
+    pub path_style: bool,
+    /// How large parts are.
+    pub part_size_bytes: u64,
+    /// Whether payloads are hashed and signed.
+    pub payload_hash: bool,
+    /// Whether parts come with their MD5.
+    pub part_checksum: bool,
+    /// How many bytes are kept until a checksum is checked.
+    pub tentative_max_bytes: u64,
+    /// How long a connection may take.
+    pub connect: Duration,
+    /// How long one try may take.
+    pub attempt: Duration,
+    /// How long all tries may take.
+    pub deadline: Duration,
 }
 
 /// `[expiration]`
@@ -159,9 +193,20 @@ pub struct Pools {
     /// Disk work.
     pub disk: DiskPool,
     /// Senders of parts.
-    pub s3: WorkerPool,
+    pub s3: S3Pool,
     /// Callers of hooks.
     pub hooks: WorkerPool,
+}
+
+/// `[pools.s3]`
+#[derive(Debug, Clone)]
+pub struct S3Pool {
+    /// How many parts are sent at once.
+    pub workers: usize,
+    /// How many of them may be of one upload.
+    pub per_upload: usize,
+    /// How many parts may wait.
+    pub queue: usize,
 }
 
 /// `[pools.uploads]`

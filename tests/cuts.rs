@@ -280,6 +280,9 @@ impl Caller<'_> {
     /// Waits until all that was sent is in the file: from then on it may not be lost.
     fn arrived(&self, upload: &mut Upload) {
         let [only] = &upload.loose[..] else { return };
+        if !self.server.is_on_disk() {
+            return;
+        }
         let reach = only.reach;
         wait_until("the bytes are stored", || self.server.stored(&upload.path) == reach);
         upload.acknowledged = reach;
@@ -305,7 +308,7 @@ fn uploads_that_break_off_again_and_again_arrive_whole() {
         callers.into_iter().map(|caller| caller.join().expect("a caller without complaints")).collect()
     });
     assert!(server.stop().success());
-    let left = check_directory(&server.dir());
+    let left = if server.is_on_disk() { check_directory(&server.dir()) } else { 0 };
     report(&tallies, left);
     assert_eq!(tallies.iter().flat_map(|tally| tally.cuts.values()).sum::<u64>(), cuts);
 }

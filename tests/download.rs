@@ -197,7 +197,9 @@ fn a_tag_outlives_a_restart() {
     let mut server = Server::start(&[]);
     let path = finished(&server);
     let tag = server.get(&path, &[]).the("ETag").to_owned();
-    assert_ne!(server.get(&finished(&server), &[]).the("ETag"), tag);
+    let other = server.get(&finished(&server), &[]).the("ETag").to_owned();
+    // S3's tags are digests, and these are the same bytes.
+    assert!(!server.is_on_disk() || other != tag);
     server.restart();
     let response = server.get(&path, &[("Range", "bytes=6-"), ("If-Range", &tag)]);
     assert_eq!((response.status, response.body.as_slice()), (206, &BYTES[6..]));

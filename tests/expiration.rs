@@ -20,7 +20,7 @@ fn expires(response: &Response) {
 }
 
 fn wait_until_gone(server: &Server, path: &str) {
-    wait_until("the upload has expired", || !server.file_of(path).exists());
+    wait_until("the upload has expired", || !server.keeps(path));
 }
 
 /// Expiration: off unless it is asked for, and then not announced.

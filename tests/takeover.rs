@@ -86,6 +86,10 @@ fn delete_takes_over_from_a_stalled_patch() {
 #[test]
 fn a_stalled_creation_is_taken_over() {
     let server = Server::start(&[]);
+    // In S3 nothing can be seen of an upload whose URL nobody has.
+    if !server.is_on_disk() {
+        return;
+    }
     let mut stalled = server.connect();
     let headers = [OFFSET_TYPE, ("Upload-Length", "11"), ("Content-Length", "11")];
     stalled.send(head("POST", &server.base, &headers) + "hello");
@@ -163,7 +167,7 @@ fn of_patches_at_once_one_wins() {
         }
         let winners: Vec<usize> = (0..16).filter(|writer| responses[*writer].status == 204).collect();
         let [winner] = winners[..] else { panic!("{winners:?} say that the upload holds their bytes") };
-        let stored = std::fs::read(server.file_of(&path)).unwrap();
+        let stored = server.content(&path);
         assert!(stored == vec![b'a' + winner as u8; LENGTH], "the bytes are not those of the writer that got the 204");
         assert_eq!(server.offset(&path), LENGTH as u64);
     }

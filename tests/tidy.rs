@@ -121,7 +121,23 @@ const RULES: &[Rule] = &[
         never: &["std::fs", "std::net", "rustix::", "async_channel::"],
         except: &[],
     },
-    Rule { room: "wharf_actors::storage", own: &[VALUES, "wharf_actors::disk::"], never: WEB_AND_ACTORS, except: &[] },
+    Rule {
+        room: "wharf_actors::storage",
+        own: &[VALUES, "wharf_actors::Share", "wharf_actors::disk::"],
+        never: WEB_AND_ACTORS,
+        except: &[],
+    },
+    Rule {
+        room: "wharf_actors::storage::s3",
+        own: &[
+            VALUES,
+            "wharf_actors::{Budget, Share}",
+            "wharf_actors::parts::{Part, PartError, Parts}",
+            "wharf_actors::storage::",
+        ],
+        never: WEB_AND_ACTORS,
+        except: &[],
+    },
     // What is on this side of the trait knows no uploads; what is on the other knows no SDK.
     Rule {
         room: "wharf_actors::storage::s3::client",
@@ -139,6 +155,19 @@ const RULES: &[Rule] = &[
         room: "wharf_actors::disk",
         own: &["wharf_actors::post::{Gauge, Stamp}", "wharf_actors::storage::{ErrorKind, Op, StorageError, Ticket}"],
         never: WEB_AND_ACTORS,
+        except: &[],
+    },
+    // The pool of S3 parts: the client by its trait only.
+    Rule {
+        room: "wharf_actors::parts",
+        own: &[
+            "wharf_actors::Share",
+            "wharf_actors::post::",
+            "wharf_actors::receives_letters",
+            "wharf_actors::storage::s3::client::{Client, ClientError, ETag}",
+            "wharf_actors::storage::s3::retry::",
+        ],
+        never: &["std::fs", "std::net", "rustix::", "async_channel::"],
         except: &[],
     },
     Rule { room: "wharf_actors::post", own: &[], never: &["std::fs", "std::net"], except: &[] },
@@ -243,6 +272,8 @@ fn trespasses_are_found() {
         ("wharf_actors::upload::state::advance", "tokio::sync::oneshot"),
         ("wharf_actors::upload::perform", "wharf_actors::storage::file::Config"),
         ("wharf_actors::storage::file", "wharf_actors::upload::Upload"),
+        ("wharf_actors::parts::uploader", "wharf_actors::storage::s3::client::aws::Aws"),
+        ("wharf_actors::parts", "wharf_actors::storage::Storage"),
         ("wharf_actors::lease", "actix_http::header::HeaderMap"),
         ("wharf_actors::lease", "http::StatusCode"),
         ("wharf_actors::storage::s3", "aws_sdk_s3::Client"),

@@ -58,6 +58,12 @@ impl Budget {
         Share { permit: permit.expect("a budget is not closed") }
     }
 
+    /// Whether somebody waits for bytes, or less than an eighth is left.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0 || self.free.available_permits() < self.total / 8
+    }
+
     /// How it stands.
     #[must_use]
     pub fn report(&self) -> BudgetReport {
@@ -75,6 +81,12 @@ impl Share {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.permit.num_permits()
+    }
+
+    /// Parts so many bytes off; `None` when there are not as many.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Option<Self> {
+        self.permit.split(bytes).map(|permit| Self { permit })
     }
 
     /// Gives back all but so many bytes.

@@ -49,6 +49,8 @@ pub struct Own {
     pub expires_at_secs: Option<u64>,
     /// The final uploads that wait for this partial one.
     pub finals: Vec<UploadId>,
+    /// Parts in S3 that don't count, whatever a list of parts says: they failed, or lay behind one that did.
+    pub dropped_parts: Vec<u16>,
 }
 
 impl Info {

@@ -109,6 +109,7 @@ impl From<LeaseEnd> for Refusal {
             LeaseEnd::ShuttingDown => Self::ShuttingDown,
             LeaseEnd::NoSpace => Self::NoSpace,
             LeaseEnd::StoreFailed => Self::StoreFailed,
+            LeaseEnd::TooLarge => Self::SizeExceeded,
         }
     }
 }

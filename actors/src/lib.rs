@@ -12,6 +12,8 @@ pub mod disk;
 mod id;
 mod info;
 mod lease;
+#[cfg(feature = "s3")]
+pub mod parts;
 pub mod post;
 mod reaper;
 pub mod storage;

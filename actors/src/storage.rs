@@ -8,13 +8,14 @@ use std::{any::Any, fmt, future::Future, io, pin::Pin, sync::Arc, time::SystemTi
 
 use bytes::Bytes;
 
-use crate::{Info, Record, UploadId};
+use crate::{Info, Record, Share, UploadId};
 
 #[cfg(any(test, feature = "faults"))]
 pub mod conformance;
 #[cfg(feature = "faults")]
 pub mod faulty;
 pub mod file;
+mod info_json;
 #[cfg(any(test, feature = "faults"))]
 pub mod memory;
 #[cfg(feature = "s3")]
@@ -55,6 +56,8 @@ pub enum ErrorKind {
     Exists,
     /// The store is full (or over quota); later it may go on.
     NoSpace,
+    /// More bytes at once than the store can take.
+    TooLarge,
     /// What is stored can't be understood, a broken `.info` say.
     Corrupt,
     /// Anything else; the log has the cause.
@@ -63,7 +66,7 @@ pub enum ErrorKind {
 
 /// A failed operation: a kind to act upon, and the cause for the log.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{action}: {cause}")]
+#[error("{action}: {}", Chain(&**cause))]
 pub struct StorageError {
     /// What an owner acts upon.
     pub kind: ErrorKind,
@@ -71,6 +74,21 @@ pub struct StorageError {
     pub action: &'static str,
     /// Why it failed. Shared, because several askers may get the same answer.
     pub cause: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+/// An error with all that lies behind it.
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(formatter, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
 }
 
 impl StorageError {
@@ -134,6 +152,18 @@ pub enum Durability {
 
 /// A place where uploads are kept.
 pub trait Storage: Send + Sync + 'static {
+    /// Settles the id of an upload that is about to be created, in a store whose ids are more than names. Ends with
+    /// `create`, or with [`Self::release`].
+    fn reserve(&self, info: &Info) -> Op<UploadId> {
+        let id = info.id.clone();
+        Box::pin(async move { Ok(id) })
+    }
+
+    /// Gives up an id that was reserved for an upload that is not created after all.
+    fn release(&self, _id: &UploadId) -> Op<()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Creates an upload without bytes. Fails with [`ErrorKind::Exists`] and touches nothing when the id is taken.
     fn create(&self, info: Info, ticket: Ticket) -> Op<Opened>;
 
@@ -177,6 +207,17 @@ pub trait Blob: Send {
     /// The future's error is never used for a failed write: that is [`Written::failure`].
     fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written>;
 
+    /// The memory that the bytes of the next write take. A store that keeps bytes beyond a write takes it over; what is
+    /// given back is to be held until the write is done.
+    fn take_over(&mut self, shares: Vec<Share>) -> Vec<Share> {
+        shares
+    }
+
+    /// How many bytes are known to be durable by now, in a store that makes them so without being told to.
+    fn durable(&self) -> Option<u64> {
+        None
+    }
+
     /// Makes all bytes written so far durable. After a failure the bytes since the last success must be taken for lost.
     fn sync(&mut self) -> Op<()>;
 
@@ -212,7 +253,7 @@ pub trait Blob: Send {
 }
 
 /// The bytes of a finished upload.
-pub trait Reader: Send + Sync {
+pub trait Reader: Send {
     /// Reads up to `len` bytes from `at`; empty only at the end.
-    fn read(&self, at: u64, len: usize) -> Op<Bytes>;
+    fn read(&mut self, at: u64, len: usize) -> Op<Bytes>;
 }

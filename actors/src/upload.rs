@@ -220,6 +220,7 @@ impl Upload {
             (Some(LeaseEnd::ShuttingDown), _) => "server shuts down",
             (Some(LeaseEnd::NoSpace), _) => "store full",
             (Some(LeaseEnd::StoreFailed), _) => "store failed",
+            (Some(LeaseEnd::TooLarge), _) => "more at once than the store takes",
             (None, Some(departure)) => departure.as_str(),
             (None, None) => return,
         };

@@ -13,7 +13,7 @@ use crate::{
     lease::Lease,
     post::{Post, Receive, Unanswered},
     reaper::Reaper,
-    storage::{Durability, ErrorKind, Reader, Storage},
+    storage::{Durability, ErrorKind, Reader, Storage, StorageError},
     upload::{
         Upload,
         messages::{Answered, Asker, Begin, Inspect, Join, Peek, Reply, Snapshot, Terminate},
@@ -44,8 +44,7 @@ impl Uploads {
         let owners = OwnerConfig { policy, mailbox: config.mailbox, idle_owner: config.idle_owner };
         let clock = Clock::new(config.expire_after);
         let directory = Directory::new(storage, owners, clock, config.remembered, logger.clone());
-        let uploads =
-            Self { directory, budget: Arc::new(Budget::new(config.memory_budget)), config: Arc::new(config), logger };
+        let uploads = Self { directory, budget: Arc::clone(&config.budget), config: Arc::new(config), logger };
         if uploads.config.expire_after.is_some() {
             uploads.remember_times().await;
             if let Some(interval) = uploads.config.expire_interval {
@@ -136,15 +135,11 @@ impl Uploads {
     /// [`Refusal::Exists`]; for a final upload [`Refusal::NotFound`], [`Refusal::NotFinished`] and
     /// [`Refusal::MaxSizeExceeded`] by its partial ones; or what the store says.
     pub async fn create(&self, new: NewUpload) -> Result<Snapshot, AskFailure> {
-        let length = match &new.kind {
-            Kind::Final { partials } => self.join_partials(&new.id, partials).await?,
-            Kind::Single | Kind::Partial => new.length,
-        };
         let expires_at_secs =
             if matches!(new.kind, Kind::Final { .. }) { None } else { self.directory.clock().expiry_secs() };
-        let info = Info {
+        let mut info = Info {
             id: new.id,
-            length,
+            length: new.length,
             metadata: new.metadata,
             kind: new.kind,
             place: None,
@@ -154,8 +149,21 @@ impl Uploads {
                 finished: false,
                 expires_at_secs,
                 finals: Vec::new(),
+                dropped_parts: Vec::new(),
             }),
         };
+        let storage = self.directory.storage();
+        info.id = self.within(async { storage.reserve(&info).await.map_err(|error| self.blame(&error)) }).await?;
+        if let Kind::Final { partials } = &info.kind {
+            match self.join_partials(&info.id, partials).await {
+                Ok(length) => info.length = length,
+                Err(failure) => {
+                    // What can't be given up now is found by the reaper.
+                    let _ = storage.release(&info.id).await;
+                    return Err(failure);
+                }
+            }
+        }
         let (id, is_final, is_empty) = (info.id.clone(), info.is_final(), info.length == Some(0));
         let created = Snapshot { info: info.clone(), offset: Some(0), expires_at_secs, record: None };
         self.within(async { self.directory.create(info).await.map_err(AskFailure::from) }).await?;
@@ -176,6 +184,14 @@ impl Uploads {
                 Err(failure)
             }
         }
+    }
+
+    /// The cause of a failure goes into the log; the asker is told its kind.
+    fn blame(&self, error: &StorageError) -> AskFailure {
+        if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) {
+            slog::error!(self.logger, "store failed"; "error" => %error);
+        }
+        error.kind.into()
     }
 
     /// Notes a final upload with each partial one that is not finished, before it exists: none can end unheard. Returns

@@ -34,11 +34,12 @@ pub(super) async fn create(site: &Site, head: &Head<'_>, source: Source) -> Repl
     };
     let id = UploadId::random();
     let raw_metadata = metadata.raw.filter(|raw| !raw.is_empty());
-    let new = NewUpload { id: id.clone(), length, metadata: metadata.pairs, raw_metadata, kind, raw_concat };
+    let new = NewUpload { id, length, metadata: metadata.pairs, raw_metadata, kind, raw_concat };
     let created = match site.uploads.create(new).await {
         Ok(created) => created,
         Err(failure) => return Reply::refusal(problem::of(failure)),
     };
+    let id = created.info.id.clone();
     let location = location::location(&id, &site.config.locations, &head.fields, false);
     match body {
         None => Reply::new(201, reply::created(location, None, created.expires_at_secs)),

@@ -1,6 +1,6 @@
 //! GET: the bytes of a finished upload. Needs nobody's leave: any number of them run at once.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use futures_util::stream;
 use wharf_actors::{Record, UploadId, storage::Reader};
@@ -33,14 +33,14 @@ pub(super) async fn download(site: &Site, head: &Head<'_>, id: &UploadId) -> Rep
             return Reply::new(status, headers);
         }
     };
-    let reader: Arc<dyn Reader> = match site.uploads.read(&record).await {
-        Ok(reader) => Arc::from(reader),
+    let reader: Box<dyn Reader> = match site.uploads.read(&record).await {
+        Ok(reader) => reader,
         Err(failure) => return Reply::refusal(problem::of(failure)),
     };
     headers.retain(|(name, _)| *name != "content-length");
     let len = range.end - range.start;
     let logger = head.exchange.logger().clone();
-    let chunks = stream::try_unfold((reader, range), move |(reader, range)| {
+    let chunks = stream::try_unfold((reader, range), move |(mut reader, range)| {
         let logger = logger.clone();
         async move {
             if range.is_empty() {

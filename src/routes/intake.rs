@@ -136,7 +136,9 @@ impl Intake<'_> {
         tokio::select! {
             biased;
             end = self.lease.ended() => Err(End::Yielded(problem::of_end(end))),
-            share = budget.take(most.min(LEAST_SHARE_BYTES)) => Ok(share),
+            share = tokio::time::timeout(self.site.config.body_read, budget.take(most.min(LEAST_SHARE_BYTES))) => {
+                share.map_err(|_| End::Yielded(Refusal::Overloaded))
+            }
         }
     }
 

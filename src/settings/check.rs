@@ -8,8 +8,8 @@ use slog::Level;
 use wharf_actors::storage::Durability;
 
 use super::{
-    BasePath, Cors, DiskPool, Expiration, Log, LogFormat, Pools, Server, Settings, SettingsError, Storage, StorageKind,
-    Timeouts, Tus, UploadPool, WorkerPool,
+    BasePath, Cors, DiskPool, Expiration, Log, LogFormat, Pools, S3, S3Pool, Server, Settings, SettingsError, Storage,
+    StorageKind, Timeouts, Tus, UploadPool, WorkerPool,
     catalogue::names_in,
     layers::Merged,
     problem::{Origin, Problem},
@@ -110,8 +110,11 @@ fn storage(reader: &mut Reader<'_>) -> Storage {
     Storage {
         kind: reader.parsed("storage.kind", StorageKind::Disk, |text| match text {
             "disk" => Ok(StorageKind::Disk),
-            "s3" => Err("\"s3\" is not built into this wharf; it stores on \"disk\" only".to_owned()),
-            _ => Err("must be \"disk\"".to_owned()),
+            #[cfg(feature = "s3")]
+            "s3" => Ok(StorageKind::S3),
+            #[cfg(not(feature = "s3"))]
+            "s3" => Err("\"s3\" is not built into this wharf (it was built without the feature `s3`)".to_owned()),
+            _ => Err("must be \"disk\" or \"s3\"".to_owned()),
         }),
         dir: reader.parsed("storage.dir", PathBuf::new(), directory),
         durability: reader.choice(
@@ -122,6 +125,35 @@ fn storage(reader: &mut Reader<'_>) -> Storage {
         file_mode: reader.mode("storage.file_mode", 0o600),
         dir_mode: reader.mode("storage.dir_mode", 0o700),
         roots: reader.directories("storage.roots"),
+        s3: s3(reader),
+    }
+}
+
+fn s3(reader: &mut Reader<'_>) -> S3 {
+    let word = |text: &str| Ok(Some(text.to_owned()).filter(|text| !text.is_empty()));
+    let endpoint = reader.parsed("storage.s3.endpoint", None, |text| match text {
+        "" => Ok(None),
+        _ if text.starts_with("http://") || text.starts_with("https://") => Ok(Some(text.to_owned())),
+        _ => Err("must be a URL that starts with http:// or https://".to_owned()),
+    });
+    let over_http = endpoint.as_ref().is_some_and(|endpoint: &String| endpoint.starts_with("http://"));
+    S3 {
+        bucket: reader.parsed("storage.s3.bucket", None, word).unwrap_or_default(),
+        prefix: reader.parsed("storage.s3.prefix", String::new(), |text| match text.trim_end_matches('/') {
+            "" => Ok(String::new()),
+            prefix => Ok(format!("{prefix}/")),
+        }),
+        region: reader.parsed("storage.s3.region", None, word),
+        path_style: reader.switch("storage.s3.path_style"),
+        part_size_bytes: reader.whole("storage.s3.part_size_bytes", 5 * MEBIBYTE..=5 << 30).unsigned_abs(),
+        payload_hash: reader
+            .choice("storage.s3.payload_hash", &[("auto", over_http), ("always", true), ("never", false)]),
+        part_checksum: reader.switch("storage.s3.part_checksum"),
+        tentative_max_bytes: reader.whole("storage.s3.tentative_max_bytes", MEBIBYTE..=1 << 40).unsigned_abs(),
+        connect: reader.secs("storage.s3.connect_secs", 1..=600),
+        attempt: reader.secs("storage.s3.attempt_secs", 1..=3600),
+        deadline: reader.secs("storage.s3.deadline_secs", 1..=DAY_SECS),
+        endpoint,
     }
 }
 
@@ -142,7 +174,11 @@ fn pools(reader: &mut Reader<'_>) -> Pools {
             workers: reader.count("pools.disk.workers", 1..=1024),
             queue: reader.count("pools.disk.queue", 1..=65_536),
         },
-        s3: WorkerPool { workers: reader.count("pools.s3.workers", 1..=1024) },
+        s3: S3Pool {
+            workers: reader.count("pools.s3.workers", 1..=1024),
+            per_upload: reader.count("pools.s3.per_upload", 1..=64),
+            queue: reader.count("pools.s3.queue", 1..=65_536),
+        },
         hooks: WorkerPool { workers: reader.count("pools.hooks.workers", 1..=1024) },
     }
 }
@@ -180,6 +216,10 @@ fn log(reader: &mut Reader<'_>) -> Log {
     }
 }
 
+fn is_s3(kind: StorageKind) -> bool {
+    kind != StorageKind::Disk
+}
+
 fn relations(settings: &Settings, reader: &mut Reader<'_>) {
     let Settings { server, tus, storage, pools, .. } = settings;
     reader.relate(
@@ -191,6 +231,17 @@ fn relations(settings: &Settings, reader: &mut Reader<'_>) {
         &["tus.append_window", "tus.append_message_bytes", "storage.memory_budget_bytes"],
         tus.append_window.saturating_mul(tus.append_message_bytes) <= storage.memory_budget_bytes,
         "tus.append_window times tus.append_message_bytes must fit into storage.memory_budget_bytes: one upload needs it",
+    );
+    let budget = u64::try_from(storage.memory_budget_bytes).unwrap_or(u64::MAX);
+    reader.relate(
+        &["storage.s3.part_size_bytes", "storage.s3.tentative_max_bytes", "storage.memory_budget_bytes"],
+        storage.s3.part_size_bytes.max(storage.s3.tentative_max_bytes) <= budget / 2 || !is_s3(storage.kind),
+        "a part, and what is kept until it is checked, must fit twice into storage.memory_budget_bytes",
+    );
+    reader.relate(
+        &["storage.kind", "storage.s3.bucket"],
+        !storage.s3.bucket.is_empty() || !is_s3(storage.kind),
+        "storage.s3.bucket must be set when storage.kind is \"s3\"",
     );
     reader.relate(
         &["pools.uploads.mailbox", "tus.append_window"],

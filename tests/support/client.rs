@@ -54,6 +54,11 @@ impl Client {
     }
 
     /// Sends bytes as they are. A server that has closed is no error here: what it answered is still to be read.
+    /// The port it sends from.
+    pub(crate) fn port(&self) -> u16 {
+        self.stream.local_addr().expect("a connection").port()
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
             Ok(()) => {}

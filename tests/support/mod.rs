@@ -14,6 +14,7 @@ pub(crate) use client::{Client, chunked, head};
 pub(crate) use process::{Process, pause, wait_until};
 pub(crate) use response::Response;
 pub(crate) use rustix::process::Signal;
+pub(crate) use wharf_s3_testbed::Bed;
 
 use std::{
     fs,
@@ -42,9 +43,52 @@ pub(crate) struct Server {
     outside: tempfile::TempDir,
     /// Holds the file that breaks the store.
     faults: Option<tempfile::TempDir>,
+    /// The S3 server that it stores in, if it doesn't on disk.
+    bed: Option<Bed>,
+}
+
+/// What makes a server store in this bed, as reached by this URL.
+fn s3_flags(bed: &Bed, endpoint: &str) -> Vec<String> {
+    [
+        "storage.kind=s3".to_owned(),
+        format!("storage.s3.bucket={}", bed.bucket()),
+        format!("storage.s3.region={}", bed.region()),
+        format!("storage.s3.endpoint={endpoint}"),
+        "storage.s3.path_style=true".to_owned(),
+        "storage.s3.part_size_bytes=5242880".to_owned(),
+    ]
+    .into_iter()
+    .flat_map(|setting| ["--set".to_owned(), setting])
+    .collect()
 }
 
 impl Server {
+    /// Starts the binary with a strict S3 server as its store, reached through `endpoint` or directly.
+    pub(crate) fn start_s3(bed: Bed, endpoint: Option<&str>, flags: &[&str]) -> Server {
+        let own = s3_flags(&bed, endpoint.unwrap_or(&bed.endpoint()));
+        let all: Vec<&str> = own.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        Server { bed: Some(bed), ..Server::start_on_disk(&all, None) }
+    }
+
+    /// Whether the store still has something of an upload, seen past the server.
+    pub(crate) fn keeps(&self, path: &str) -> bool {
+        if self.is_on_disk() {
+            return self.file_of(path).exists();
+        }
+        let name = self.id_of(path).split('+').next().expect("a name");
+        self.names().iter().any(|key| key.starts_with(name))
+    }
+
+    /// Whether it stores on disk, so that a test can look there.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.bed.is_none()
+    }
+
+    /// The S3 server.
+    pub(crate) fn bed(&self) -> &Bed {
+        self.bed.as_ref().expect("a server that stores in S3")
+    }
+
     /// Starts the binary on a free port with an empty storage directory.
     pub(crate) fn start(flags: &[&str]) -> Server {
         Server::start_with(flags, None)
@@ -56,18 +100,25 @@ impl Server {
     }
 
     fn start_with(flags: &[&str], faults: Option<tempfile::TempDir>) -> Server {
+        if faults.is_none() && std::env::var("WHARF_TEST_STORE").is_ok_and(|store| store == "s3") {
+            return Server::start_s3(Bed::start(), None, flags);
+        }
+        Server::start_on_disk(flags, faults)
+    }
+
+    fn start_on_disk(flags: &[&str], faults: Option<tempfile::TempDir>) -> Server {
         let outside = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(outside.path().join("data")).expect("a storage directory");
         fs::write(outside.path().join(CANARY), CANARY).expect("a file beside the storage directory");
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         if let Ok(url) = std::env::var("WHARF_TEST_URL") {
             let (address, base) = process::split_url(&url).expect("WHARF_TEST_URL like http://127.0.0.1:1080/files/");
-            return Server { address, base, process: None, flags, outside, faults };
+            return Server { address, base, process: None, flags, outside, faults, bed: None };
         }
         let control = faults.as_ref().map(control_file);
         let (process, address, base) =
             Process::serve(outside.path(), &outside.path().join("data"), &flags, control.as_deref());
-        Server { address, base, process: Some(process), flags, outside, faults }
+        Server { address, base, process: Some(process), flags, outside, faults, bed: None }
     }
 
     /// From now on the store breaks as these lines say and no longer as the earlier ones did: see
@@ -98,7 +149,8 @@ impl Server {
 
     /// Starts the binary again on the same directory with other flags, after `stop`, `kill` or its end.
     pub(crate) fn start_again_with(&mut self, flags: &[&str]) {
-        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let s3 = self.bed.as_ref().map(|bed| s3_flags(bed, &bed.endpoint())).unwrap_or_default();
+        self.flags = s3.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned())).collect();
         self.start_again();
     }
 
@@ -178,11 +230,17 @@ impl Server {
 
     /// How many bytes of an upload have reached its file.
     pub(crate) fn stored(&self, path: &str) -> u64 {
+        if self.bed.is_some() {
+            return self.offset(path);
+        }
         fs::metadata(self.file_of(path)).map_or(0, |metadata| metadata.len())
     }
 
     /// The names in the storage directory, but for the server's own folder.
     pub(crate) fn names(&self) -> Vec<String> {
+        if let Some(bed) = &self.bed {
+            return bed.objects().into_keys().filter(|key| !key.starts_with('.')).collect();
+        }
         let entries = fs::read_dir(self.dir()).expect("the storage directory");
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         names.filter(|name| !name.starts_with('.')).collect()
@@ -278,7 +336,11 @@ impl Server {
             &[OFFSET_TYPE, ("Upload-Offset", &offset.to_string()), ("Content-Length", &length.to_string())],
         ));
         client.send(bytes);
-        wait_until("the bytes are stored", || self.stored(path) == offset + bytes.len() as u64);
+        if self.bed.is_some() {
+            wait_until("the bytes are read", || process::is_read(client.port()));
+        } else {
+            wait_until("the bytes are stored", || self.stored(path) == offset + bytes.len() as u64);
+        }
         client
     }
 

@@ -31,6 +31,19 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Whether the server has read all that was sent from this port of a client's.
+pub(crate) fn is_read(port: u16) -> bool {
+    let port = format!(":{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
+    table.lines().skip(1).all(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (unsent, unread) = fields[4].split_once(':').expect("two queues");
+        let sent = !fields[1].ends_with(&port) || unsent == "00000000";
+        let read = !fields[2].ends_with(&port) || unread == "00000000";
+        sent && read
+    })
+}
+
 /// The address and the path in a line that holds a URL on the loopback address.
 pub(crate) fn split_url(line: &str) -> Option<(SocketAddr, String)> {
     let rest = line.split_once("http://")?.1;
@@ -97,6 +110,8 @@ impl Process {
             Some(faults) => command.env("WHARF_FAULTS", faults),
             None => command.env_remove("WHARF_FAULTS"),
         };
+        // Those of the S3 server that some tests store in.
+        command.env("AWS_ACCESS_KEY_ID", "AKIDTESTBED").env("AWS_SECRET_ACCESS_KEY", "secret/of+the-testbed");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(String::new()));

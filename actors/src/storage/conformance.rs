@@ -74,7 +74,7 @@ pub async fn store_finished(store: &dyn Storage, text: &str, kind: Kind, bytes: 
 
 /// All bytes of a finished upload.
 pub async fn read_all(store: &dyn Storage, record: &Record) -> Vec<u8> {
-    let reader = store.reader(record).await.unwrap();
+    let mut reader = store.reader(record).await.unwrap();
     let (mut bytes, mut at) = (Vec::new(), 0);
     loop {
         let some = reader.read(at, 7).await.unwrap();
@@ -99,6 +99,7 @@ async fn creates_and_finds(store: &dyn Storage) {
         finished: false,
         expires_at_secs: Some(4_102_444_800),
         finals: vec![id("f/1"), id("f2")],
+        dropped_parts: vec![7],
     };
     let kinds = [Kind::Single, Kind::Partial, Kind::Final { partials: vec![id("p"), id("q/r"), id("p")] }];
     for (place, kind) in kinds.into_iter().enumerate() {
@@ -202,7 +203,7 @@ async fn finishes_and_reads(store: &dyn Storage) {
     assert!(record.etag.len() > 2 && record.etag.starts_with('"') && record.etag.ends_with('"'), "{}", record.etag);
     assert_eq!(open(store, "deep/er/a").await.unwrap().record, Some(record.clone()));
     assert_eq!(store.finished_length(&id("deep/er/a")).await.unwrap(), Some(11));
-    let reader = store.reader(&record).await.unwrap();
+    let mut reader = store.reader(&record).await.unwrap();
     assert_eq!(&reader.read(6, 100).await.unwrap()[..], b"world");
     assert_eq!(&reader.read(0, 1).await.unwrap()[..], b"h");
     assert!(reader.read(11, 5).await.unwrap().is_empty());

@@ -28,7 +28,7 @@ use dashmap::DashMap;
 use tokio::sync::oneshot;
 
 use super::{Blob, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket, Written};
-use crate::{Info, Record, UploadId};
+use crate::{Info, Record, Share, UploadId};
 
 /// The environment variable that names the control file of the process.
 pub const VARIABLE: &str = "WHARF_FAULTS";
@@ -312,6 +312,14 @@ impl Blob for FaultyBlob {
         self.faults.plan("write").carry_out(op, |error| Ok(Written { len: 0, failure: Some(error) }))
     }
 
+    fn take_over(&mut self, shares: Vec<Share>) -> Vec<Share> {
+        self.blob.take_over(shares)
+    }
+
+    fn durable(&self) -> Option<u64> {
+        self.blob.durable()
+    }
+
     fn sync(&mut self) -> Op<()> {
         let op = self.blob.sync();
         self.plan("sync", op)
@@ -368,7 +376,7 @@ struct FaultyReader {
 }
 
 impl Reader for FaultyReader {
-    fn read(&self, at: u64, len: usize) -> Op<Bytes> {
+    fn read(&mut self, at: u64, len: usize) -> Op<Bytes> {
         self.faults.plan("read").carry_out(self.reader.read(at, len), Err)
     }
 }

@@ -32,7 +32,6 @@ use crate::{
 
 mod beneath;
 mod blob;
-mod info_json;
 mod layout;
 mod marker;
 mod scan;
@@ -340,7 +339,7 @@ struct FileReader {
 }
 
 impl Reader for FileReader {
-    fn read(&self, at: u64, len: usize) -> Op<Bytes> {
+    fn read(&mut self, at: u64, len: usize) -> Op<Bytes> {
         let file = Arc::clone(&self.file);
         self.disk.run(Lane::Read, Ticket::unwatched(), move || {
             transfer::read(&file, at, len).map_err(|error| StorageError::from_io("read", error))

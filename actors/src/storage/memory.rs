@@ -267,7 +267,7 @@ impl Blob for MemoryBlob {
 struct MemoryReader(Bytes);
 
 impl Reader for MemoryReader {
-    fn read(&self, at: u64, len: usize) -> Op<Bytes> {
+    fn read(&mut self, at: u64, len: usize) -> Op<Bytes> {
         let start = usize::try_from(at).unwrap_or(usize::MAX).min(self.0.len());
         let bytes = self.0.slice(start..start.saturating_add(len).min(self.0.len()));
         Box::pin(future::ready(Ok(bytes)))

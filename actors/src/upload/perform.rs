@@ -22,6 +22,7 @@ impl From<ErrorKind> for Fault {
     fn from(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::NoSpace => Self::NoSpace,
+            ErrorKind::TooLarge => Self::TooLarge,
             ErrorKind::NotFound => Self::NotFound,
             ErrorKind::Exists | ErrorKind::Corrupt | ErrorKind::Failed => Self::Failed,
         }
@@ -41,9 +42,10 @@ impl Upload {
                     bytes.extend(piece.bytes);
                     shares.push(piece.share);
                 }
+                let held = self.blob.take_over(shares);
                 let op = self.blob.write(at, bytes);
                 self.when_done(op, context, |upload, result, context| {
-                    drop(shares);
+                    drop(held);
                     upload.on_written(result, context);
                 });
             }
@@ -107,8 +109,16 @@ impl Upload {
     fn run(&self, op: Op<()>, context: &mut Context<Self>) {
         self.when_done(op, context, |upload, result, context| {
             let result = result.map_err(|error| upload.blame(&error));
+            upload.note_durable(context);
             upload.on(Event::Done(result), context);
         });
+    }
+
+    /// What the store has made durable meanwhile is not lost by a failure.
+    fn note_durable(&mut self, context: &mut Context<Self>) {
+        if let Some(durable) = self.blob.durable() {
+            self.on(Event::Durable(durable), context);
+        }
     }
 
     /// The cause of a failure goes into the log; the askers are told its kind.
@@ -128,6 +138,7 @@ impl Upload {
         };
         let fault = failure.map(|error| self.blame(&error));
         self.on(Event::Wrote(len, fault), context);
+        self.note_durable(context);
     }
 
     fn finish(&mut self, length: u64, context: &mut Context<Self>) {

@@ -230,6 +230,7 @@ impl<A, P: Piece> State<A, P> {
             }
             Event::Done(result) => self.on_done(result, effects),
             Event::Wrote(len, fault) => self.on_wrote(len, fault, effects),
+            Event::Durable(len) => self.durable = self.durable.max(len.min(self.stored)),
             Event::Joined(result) => self.on_joined(result),
         }
         self.advance(effects);

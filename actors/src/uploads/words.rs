@@ -29,8 +29,8 @@ pub struct Config {
     pub expire_interval: Option<Duration>,
     /// Whether a final upload may be made of unfinished partial ones.
     pub concatenation_unfinished: bool,
-    /// How much memory the bytes may take that are on their way to the store.
-    pub memory_budget: usize,
+    /// The memory for bytes that are on their way to the store.
+    pub budget: std::sync::Arc<crate::Budget>,
     /// How many finished (and how many expired) uploads are kept in mind.
     pub remembered: usize,
 }
@@ -68,6 +68,7 @@ impl From<ErrorKind> for AskFailure {
             ErrorKind::NotFound => Refusal::NotFound,
             ErrorKind::Exists => Refusal::Exists,
             ErrorKind::NoSpace => Refusal::NoSpace,
+            ErrorKind::TooLarge => Refusal::SizeExceeded,
             ErrorKind::Corrupt | ErrorKind::Failed => Refusal::StoreFailed,
         })
     }

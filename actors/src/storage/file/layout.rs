@@ -18,10 +18,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::{beneath::Beneath, info_json, marker};
+use super::{beneath::Beneath, marker};
 use crate::{
     Info, Record, UploadId,
-    storage::{Durability, ErrorKind, StorageError},
+    storage::{
+        Durability, ErrorKind, StorageError,
+        info_json::{self, Places},
+    },
 };
 
 /// The largest `.info` that is read. Metadata comes in a request's head, so a real one is far smaller.
@@ -146,7 +149,7 @@ impl Layout {
     pub(super) fn write_info(&self, info: &Info, spot: &Spot) -> Result<(), StorageError> {
         let path = self.roots[spot.root].names[0].join(&spot.path);
         let document = self.directory.join(info_path(&info.id));
-        let json = info_json::encode(info, &path.to_string_lossy(), &document.to_string_lossy())
+        let json = info_json::encode(info, &Places::file(&path.to_string_lossy(), &document.to_string_lossy()))
             .map_err(|error| StorageError::new(ErrorKind::Failed, "write the info", error))?;
         self.replace(&info_path(&info.id), &json, self.durability != Durability::None)
             .map_err(|error| StorageError::from_io("write the info", error))

@@ -129,6 +129,10 @@ impl<A, P: Piece> State<A, P> {
 
 impl From<Fault> for LeaseEnd {
     fn from(fault: Fault) -> Self {
-        if fault == Fault::NoSpace { Self::NoSpace } else { Self::StoreFailed }
+        match fault {
+            Fault::NoSpace => Self::NoSpace,
+            Fault::TooLarge => Self::TooLarge,
+            Fault::NotFound | Fault::Failed => Self::StoreFailed,
+        }
     }
 }

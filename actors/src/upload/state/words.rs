@@ -47,6 +47,8 @@ pub enum Refusal {
 pub(crate) enum Fault {
     /// It is full.
     NoSpace,
+    /// It can't take so much at once.
+    TooLarge,
     /// What was to be read is not there.
     NotFound,
     /// Anything else.
@@ -57,6 +59,7 @@ impl Fault {
     pub(super) fn refusal(self) -> Refusal {
         match self {
             Self::NoSpace => Refusal::NoSpace,
+            Self::TooLarge => Refusal::SizeExceeded,
             Self::NotFound | Self::Failed => Refusal::StoreFailed,
         }
     }
@@ -75,6 +78,8 @@ pub enum LeaseEnd {
     NoSpace,
     /// The store failed.
     StoreFailed,
+    /// More bytes at once than the store can take.
+    TooLarge,
 }
 
 /// Asks for a lease.
@@ -121,6 +126,8 @@ pub(crate) enum Event<A, P> {
     Done(Result<(), Fault>),
     /// Completion of `Write`: how many bytes are stored, and why not all.
     Wrote(u64, Option<Fault>),
+    /// So many of the bytes that count are durable by now.
+    Durable(u64),
     /// Completion of `Join`: how many bytes the final upload has.
     Joined(Result<u64, Fault>),
 }

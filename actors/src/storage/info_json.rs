@@ -10,7 +10,7 @@ use crate::{Info, Kind, Own, UploadId};
 
 /// Why an `.info` can't be understood.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// No JSON, or nothing but a part of it.
     #[error("not JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -33,18 +33,37 @@ struct Document<'a> {
     is_partial: bool,
     is_final: bool,
     partial_uploads: Option<Vec<&'a str>>,
-    storage: Places<'a>,
+    storage: &'a Places<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wharf: Option<OwnDocument<'a>>,
 }
 
-/// tusd's map, whose keys it sorts.
+/// Where an upload lies: tusd's map, whose keys it sorts.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Places<'a> {
-    info_path: &'a str,
-    path: &'a str,
+pub(crate) struct Places<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucket: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
     r#type: &'static str,
+}
+
+impl<'a> Places<'a> {
+    /// On disk: the file of its bytes, and that of this document.
+    pub(crate) fn file(path: &'a str, info_path: &'a str) -> Self {
+        Self { bucket: None, info_path: Some(info_path), key: None, path: Some(path), r#type: "filestore" }
+    }
+
+    /// In S3.
+    #[cfg(feature = "s3")]
+    pub(crate) fn s3(bucket: &'a str, key: &'a str) -> Self {
+        Self { bucket: Some(bucket), info_path: None, key: Some(key), path: None, r#type: "s3store" }
+    }
 }
 
 #[derive(Serialize)]
@@ -59,10 +78,12 @@ struct OwnDocument<'a> {
     expires_at_secs: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     finals: Vec<&'a str>,
+    #[serde(skip_serializing_if = "<[u16]>::is_empty")]
+    dropped_parts: &'a [u16],
 }
 
-/// Writes `info` down. `path` and `info_path` are where its bytes and this document lie.
-pub(super) fn encode(info: &Info, path: &str, info_path: &str) -> Result<Vec<u8>, serde_json::Error> {
+/// Writes `info` down.
+pub(crate) fn encode(info: &Info, places: &Places<'_>) -> Result<Vec<u8>, serde_json::Error> {
     let partial_uploads = match &info.kind {
         Kind::Final { partials } => Some(partials.iter().map(UploadId::as_str).collect()),
         Kind::Single | Kind::Partial => None,
@@ -76,13 +97,14 @@ pub(super) fn encode(info: &Info, path: &str, info_path: &str) -> Result<Vec<u8>
         is_partial: info.kind == Kind::Partial,
         is_final: info.is_final(),
         partial_uploads,
-        storage: Places { info_path, path, r#type: "filestore" },
+        storage: places,
         wharf: info.own.as_ref().map(|own| OwnDocument {
             raw_metadata: own.raw_metadata.as_deref(),
             raw_concat: own.raw_concat.as_deref(),
             finished: own.finished,
             expires_at_secs: own.expires_at_secs,
             finals: own.finals.iter().map(UploadId::as_str).collect(),
+            dropped_parts: &own.dropped_parts,
         }),
     };
     Ok(escape(&serde_json::to_string(&document)?).into_bytes())
@@ -106,7 +128,7 @@ fn escape(json: &str) -> String {
 
 /// Reads an `.info`. `id` is the name it was found under, which counts for more than the one that stands in it.
 /// `Info::place` becomes the path that stands in it, whatever it is.
-pub(super) fn decode(json: &[u8], id: &UploadId) -> Result<Info, Broken> {
+pub(crate) fn decode(json: &[u8], id: &UploadId) -> Result<Info, Broken> {
     let Value::Object(document) = serde_json::from_str(&String::from_utf8_lossy(json))? else {
         return Err(Broken::Field("(document)"));
     };
@@ -133,6 +155,13 @@ pub(super) fn decode(json: &[u8], id: &UploadId) -> Result<Info, Broken> {
     })
 }
 
+/// The id that stands in an `.info`.
+#[cfg(feature = "s3")]
+pub(crate) fn stated_id(json: &[u8]) -> Option<String> {
+    let document: Value = serde_json::from_slice(json).ok()?;
+    text(document.as_object()?, "ID").ok()?
+}
+
 fn own(fields: &Map<String, Value>) -> Result<Own, Broken> {
     Ok(Own {
         raw_metadata: text(fields, "RawMetadata")?,
@@ -140,6 +169,7 @@ fn own(fields: &Map<String, Value>) -> Result<Own, Broken> {
         finished: flag(fields, "Finished")?,
         expires_at_secs: number(fields, "ExpiresAtSecs")?,
         finals: ids(fields, "Finals")?,
+        dropped_parts: numbers(fields, "DroppedParts")?,
     })
 }
 
@@ -169,6 +199,13 @@ fn ids(fields: &Map<String, Value>, name: &'static str) -> Result<Vec<UploadId>,
     let Some(value) = field(fields, name) else { return Ok(Vec::new()) };
     let values = value.as_array().ok_or(Broken::Field(name))?;
     let parse = |value: &Value| value.as_str().and_then(|text| UploadId::parse(text).ok());
+    values.iter().map(|value| parse(value).ok_or(Broken::Field(name))).collect()
+}
+
+fn numbers(fields: &Map<String, Value>, name: &'static str) -> Result<Vec<u16>, Broken> {
+    let Some(value) = field(fields, name) else { return Ok(Vec::new()) };
+    let values = value.as_array().ok_or(Broken::Field(name))?;
+    let parse = |value: &Value| value.as_u64().and_then(|number| u16::try_from(number).ok());
     values.iter().map(|value| parse(value).ok_or(Broken::Field(name))).collect()
 }
 

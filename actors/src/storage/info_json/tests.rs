@@ -13,7 +13,7 @@ fn info(kind: Kind, length: Option<u64>) -> Info {
 }
 
 fn text(info: &Info) -> String {
-    String::from_utf8(encode(info, "/srv/up/6f0e", "/srv/up/6f0e.info").unwrap()).unwrap()
+    String::from_utf8(encode(info, &Places::file("/srv/up/6f0e", "/srv/up/6f0e.info")).unwrap()).unwrap()
 }
 
 const PLACES: &str = r#""Storage":{"InfoPath":"/srv/up/6f0e.info","Path":"/srv/up/6f0e","Type":"filestore"}"#;
@@ -57,8 +57,9 @@ fn own_fields_stand_behind_tusds() {
         finished: true,
         expires_at_secs: Some(9),
         finals: vec![id("f")],
+        dropped_parts: vec![3, 4],
     });
-    let own = r#""Wharf":{"RawMetadata":"a","RawConcat":"partial","Finished":true,"ExpiresAtSecs":9,"Finals":["f"]}}"#;
+    let own = r#""Wharf":{"RawMetadata":"a","RawConcat":"partial","Finished":true,"ExpiresAtSecs":9,"Finals":["f"],"DroppedParts":[3,4]}}"#;
     assert!(text(&partial).ends_with(own), "{}", text(&partial));
 }
 
@@ -118,13 +119,15 @@ fn any_kind() -> impl Strategy<Value = Kind> {
 
 fn any_own() -> impl Strategy<Value = Own> {
     let texts = (any::<Option<String>>(), any::<Option<String>>());
-    (texts, any::<bool>(), any::<Option<u64>>(), proptest::collection::vec(any_id(), 0..3)).prop_map(
-        |((raw_metadata, raw_concat), finished, expires_at_secs, finals)| Own {
+    let lists = (proptest::collection::vec(any_id(), 0..3), proptest::collection::vec(any::<u16>(), 0..3));
+    (texts, any::<bool>(), any::<Option<u64>>(), lists).prop_map(
+        |((raw_metadata, raw_concat), finished, expires_at_secs, (finals, dropped_parts))| Own {
             raw_metadata,
             raw_concat,
             finished,
             expires_at_secs,
             finals,
+            dropped_parts,
         },
     )
 }
@@ -182,7 +185,7 @@ fn any_document() -> impl Strategy<Value = String> {
 proptest::proptest! {
     #[test]
     fn what_is_written_is_read_again(info in any_info(), place in "/[a-z/ü]{0,9}") {
-        let json = encode(&info, &place, "/x.info").unwrap();
+        let json = encode(&info, &Places::file(&place, "/x.info")).unwrap();
         prop_assert!(!json.iter().any(|byte| byte.is_ascii_control() || b"<>&".contains(byte)));
         let expected = Info { place: Some(place), ..info.clone() };
         prop_assert_eq!(decode(&json, &info.id).unwrap(), expected);
@@ -193,7 +196,7 @@ proptest::proptest! {
     fn damage_does_not_panic(
         info in any_info(), at: proptest::sample::Index, byte: u8, cut: proptest::sample::Index, bytes: Vec<u8>,
     ) {
-        let mut json = encode(&info, "/x", "/x.info").unwrap();
+        let mut json = encode(&info, &Places::file("/x", "/x.info")).unwrap();
         prop_assert!(decode(&json[..cut.index(json.len())], &info.id).is_err());
         let at = at.index(json.len());
         json[at] = byte;
@@ -207,7 +210,7 @@ proptest::proptest! {
     #[test]
     fn any_document_is_read_or_broken(json in any_document()) {
         if let Ok(info) = decode(json.as_bytes(), &id("x")) {
-            let again = encode(&info, info.place.as_deref().unwrap_or_default(), "/x.info").unwrap();
+            let again = encode(&info, &Places::file(info.place.as_deref().unwrap_or_default(), "/x.info")).unwrap();
             prop_assert_eq!(decode(&again, &id("x")).unwrap(), info);
         }
     }

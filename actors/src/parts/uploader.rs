@@ -1,0 +1,81 @@
+//! One worker of the pool.
+
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use slog::Logger;
+
+use super::{
+    PartError,
+    job::{Errand, Presence},
+    messages::{Carry, Leave, Ready},
+};
+use crate::{
+    post::Receive,
+    receives_letters,
+    storage::s3::{
+        client::Client,
+        retry::{RetryPolicy, retried},
+    },
+};
+
+/// Stores one part after the other, with a client of its own. The dispatcher starts it, on an arbiter of its own, and
+/// tells it to leave; a panic ends it as well. Its mailbox holds at most a part that it has asked for, and the word to
+/// leave.
+pub(super) struct Uploader {
+    client: Arc<dyn Client>,
+    policy: RetryPolicy,
+    logger: Logger,
+    presence: Presence,
+    busy: bool,
+    leaving: bool,
+}
+
+impl Uploader {
+    pub(super) fn new(client: Arc<dyn Client>, policy: RetryPolicy, presence: Presence, logger: Logger) -> Self {
+        Self { client, policy, logger, presence, busy: false, leaving: false }
+    }
+
+    fn go_on(&mut self, context: &mut Context<Self>) {
+        self.busy = false;
+        if self.leaving {
+            context.stop();
+        } else {
+            self.presence.dispatcher.tell(Ready { uploader: self.presence.uploader });
+        }
+    }
+}
+
+impl Actor for Uploader {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.go_on(context);
+    }
+}
+
+receives_letters!(Uploader);
+
+impl Receive<Carry> for Uploader {
+    fn receive(&mut self, Carry(errand): Carry, context: &mut Self::Context) {
+        self.busy = true;
+        let work = carry(errand, Arc::clone(&self.client), self.policy.clone(), self.logger.clone());
+        context.spawn(work.into_actor(self).map(|(), uploader, context| uploader.go_on(context)));
+    }
+}
+
+impl Receive<Leave> for Uploader {
+    fn receive(&mut self, _: Leave, context: &mut Self::Context) {
+        self.leaving = true;
+        if !self.busy {
+            context.stop();
+        }
+    }
+}
+
+async fn carry(mut errand: Errand, client: Arc<dyn Client>, policy: RetryPolicy, logger: Logger) {
+    let Some(part) = errand.begin() else { return };
+    let call = || client.upload_part(&part.key, &part.multipart, part.number, part.body.clone());
+    let result = retried(&policy, "UploadPart", &logger, call).await;
+    errand.finish(result.map_err(PartError::S3));
+}

@@ -1,0 +1,104 @@
+//! The owner's handle of an upload in S3: each operation is a command to the upload's keeper, which ends when the handle
+//! is gone and no part is under way any more.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::keeper::{Command, Keeper, Reply};
+use crate::{
+    Info, Record, Share, UploadId,
+    storage::{Blob, ErrorKind, Op, StorageError, Written},
+};
+
+/// See the module.
+pub(super) struct S3Blob {
+    commands: mpsc::UnboundedSender<Command>,
+    durable: Arc<AtomicU64>,
+    shares: Vec<Share>,
+}
+
+impl S3Blob {
+    /// Starts the keeper as a task of the calling runtime.
+    pub(super) fn start(keeper: Keeper) -> Self {
+        // At most one operation is under way, so this holds one command, and perhaps a rest behind it.
+        let (commands, orders) = mpsc::unbounded_channel();
+        let durable = keeper.durable();
+        tokio::spawn(keeper.run(orders));
+        Self { commands, durable, shares: Vec::new() }
+    }
+
+    fn order<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Op<T> {
+        let (reply, answer) = oneshot::channel();
+        // Sent now: the order of operations is that of the calls.
+        let sent = self.commands.send(make(reply)).is_ok();
+        Box::pin(async move {
+            let ended = || StorageError::new(ErrorKind::Failed, "ask the upload's keeper", "it has ended");
+            if !sent {
+                return Err(ended());
+            }
+            answer.await.unwrap_or_else(|_| Err(ended()))
+        })
+    }
+}
+
+impl Blob for S3Blob {
+    fn take_over(&mut self, shares: Vec<Share>) -> Vec<Share> {
+        self.shares.extend(shares);
+        Vec::new()
+    }
+
+    fn durable(&self) -> Option<u64> {
+        Some(self.durable.load(Ordering::Acquire))
+    }
+
+    fn write(&mut self, _at: u64, data: Vec<Bytes>) -> Op<Written> {
+        let shares = std::mem::take(&mut self.shares);
+        self.order(|reply| Command::Write { data, shares, reply })
+    }
+
+    fn sync(&mut self) -> Op<()> {
+        self.order(Command::Sync)
+    }
+
+    fn cut(&mut self, to: u64) -> Op<()> {
+        self.order(|reply| Command::Cut { to, reply })
+    }
+
+    fn stage(&mut self, base: u64) -> Op<()> {
+        self.order(|reply| Command::Stage { base, reply })
+    }
+
+    fn keep(&mut self) -> Op<()> {
+        self.order(Command::Keep)
+    }
+
+    fn discard(&mut self, base: u64) -> Op<()> {
+        self.order(|reply| Command::Discard { base, reply })
+    }
+
+    fn save(&mut self, info: Info) -> Op<()> {
+        self.order(|reply| Command::Save { info: Box::new(info), reply })
+    }
+
+    fn finish(&mut self, info: Info) -> Op<Record> {
+        self.order(|reply| Command::Finish { info: Box::new(info), reply })
+    }
+
+    fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64> {
+        self.order(|reply| Command::Concatenate { partials, reply })
+    }
+
+    fn delete(&mut self) -> Op<()> {
+        self.order(Command::Delete)
+    }
+
+    fn rest(&mut self) {
+        // A keeper that has ended holds nothing.
+        let _ = self.commands.send(Command::Rest);
+    }
+}

@@ -1,0 +1,365 @@
+//! The keeper of one upload in S3: a task that takes one command after the other, brings parts on their way as they fill,
+//! and takes what comes back of them. All of the upload's state in S3 is its own.
+//!
+//! The bytes lie as `[ parts | buffer ]`. The buffer's beginning may be in S3 as the tail; it is read back before
+//! anything is put behind it.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Shared, failed, keys,
+    plan::{PART_MIN_BYTES, Plan},
+    tail::{self, Tail},
+};
+use crate::{
+    Info, Record, Share, UploadId,
+    parts::{Part, PartError},
+    storage::{ErrorKind, StorageError, Ticket, Written, s3::client::ETag},
+};
+use buffer::Buffer;
+
+mod buffer;
+mod ending;
+
+/// How many parts of one upload are handed to the pool at once.
+const UNDER_WAY_MAX: usize = 4;
+
+/// How often a keeper with bytes in memory looks whether others need that.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
+/// Where the answer to a command goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StorageError>>;
+
+/// What the owner's handle can order.
+pub(super) enum Command {
+    Write { data: Vec<Bytes>, shares: Vec<Share>, reply: Reply<Written> },
+    Sync(Reply<()>),
+    Cut { to: u64, reply: Reply<()> },
+    Stage { base: u64, reply: Reply<()> },
+    Keep(Reply<()>),
+    Discard { base: u64, reply: Reply<()> },
+    Save { info: Box<Info>, reply: Reply<()> },
+    Finish { info: Box<Info>, reply: Reply<Record> },
+    Concatenate { partials: Vec<UploadId>, reply: Reply<u64> },
+    Delete(Reply<()>),
+    Rest,
+}
+
+type Sending = Pin<Box<dyn Future<Output = (u16, Result<ETag, PartError>)> + Send>>;
+
+/// See the module.
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    number: u64,
+    name: String,
+    key: String,
+    multipart: String,
+    info: Info,
+    plan: Plan,
+    buffer: Buffer,
+    /// The tail in S3, while its bytes are the buffer's first.
+    tail: Option<Tail>,
+    /// Whether an object of that name may be there, counting or not.
+    tail_exists: bool,
+    /// Whether the tail's bytes are in the buffer too.
+    loaded: bool,
+    /// From here on bytes are tentative.
+    staged: Option<u64>,
+    under_way: FuturesUnordered<Sending>,
+    failure: Option<StorageError>,
+    durable: Arc<AtomicU64>,
+    /// Held until nothing of the upload is under way any more.
+    _ticket: Ticket,
+}
+
+impl Keeper {
+    /// A keeper of what was created or found.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        id: &keys::Id,
+        info: Info,
+        plan: Plan,
+        tail: Option<Tail>,
+        ticket: Ticket,
+    ) -> Self {
+        let durable = plan.durable() + tail.map_or(0, |tail| tail.len);
+        Self {
+            number: shared.keepers.fetch_add(1, Ordering::Relaxed),
+            key: shared.key(&id.name),
+            shared,
+            name: id.name.clone(),
+            multipart: id.multipart.clone(),
+            info,
+            plan,
+            buffer: Buffer::default(),
+            tail,
+            tail_exists: tail.is_some(),
+            loaded: tail.is_none(),
+            staged: None,
+            under_way: FuturesUnordered::new(),
+            failure: None,
+            durable: Arc::new(AtomicU64::new(durable)),
+            _ticket: ticket,
+        }
+    }
+
+    /// Where it tells how many bytes are durable.
+    pub(super) fn durable(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.durable)
+    }
+
+    /// Serves until the handle is gone, and then until no part is under way.
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            let holds_memory = self.buffer.len() > 0;
+            tokio::select! {
+                Some((number, result)) = self.under_way.next() => self.on_part(number, result),
+                command = orders.recv() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => break,
+                },
+                () = tokio::time::sleep(LOOK_AROUND), if holds_memory => self.relieve().await,
+            }
+        }
+        while let Some((number, result)) = self.under_way.next().await {
+            self.on_part(number, result);
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        // An owner that has died awaits no answer; the work is done all the same.
+        match command {
+            Command::Write { data, shares, reply } => drop(reply.send(Ok(self.write(data, shares).await))),
+            Command::Sync(reply) => drop(reply.send(self.sync().await)),
+            Command::Cut { to, reply } => drop(reply.send(self.cut(to).await)),
+            Command::Stage { base, reply } => {
+                self.staged = Some(base);
+                drop(reply.send(Ok(())));
+            }
+            Command::Keep(reply) => {
+                self.staged = None;
+                drop(reply.send(self.sync().await));
+            }
+            Command::Discard { base, reply } => drop(reply.send(self.discard(base).await)),
+            Command::Save { info, reply } => drop(reply.send(self.save(*info).await)),
+            Command::Finish { info, reply } => drop(reply.send(self.finish(*info).await)),
+            Command::Concatenate { partials, reply } => drop(reply.send(self.concatenate(partials).await)),
+            Command::Delete(reply) => drop(reply.send(self.delete().await)),
+            Command::Rest => self.rest(),
+        }
+    }
+
+    /// Takes bytes. They are durable when a part or the tail has them; `sync` waits for that.
+    async fn write(&mut self, data: Vec<Bytes>, shares: Vec<Share>) -> Written {
+        let len: u64 = data.iter().map(|bytes| bytes.len() as u64).sum();
+        let outcome = self.take(data, shares, len).await;
+        match outcome {
+            Ok(()) => Written { len, failure: None },
+            Err(error) => Written { len: 0, failure: Some(error) },
+        }
+    }
+
+    async fn take(&mut self, data: Vec<Bytes>, shares: Vec<Share>, len: u64) -> Result<(), StorageError> {
+        self.failure.clone().map_or(Ok(()), Err)?;
+        self.load().await?;
+        if let Some(base) = self.staged {
+            let tentative = self.plan.end() + self.buffer.len() - base + len;
+            if tentative > self.shared.config.tentative_max_bytes {
+                let cause = "more bytes with a checksum than are kept until they are checked";
+                return Err(StorageError::new(ErrorKind::TooLarge, "write", cause));
+            }
+        }
+        self.buffer.push(data, shares);
+        self.send_full_parts().await;
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Brings on their way what has filled parts; waits while too many are.
+    async fn send_full_parts(&mut self) {
+        while self.staged.is_none() {
+            let size = self.shared.sizes.next(self.plan.used(), self.plan.end(), self.info.length);
+            if self.buffer.len() < size {
+                return;
+            }
+            self.send_part(size).await;
+        }
+    }
+
+    async fn send_part(&mut self, len: u64) {
+        while self.under_way.len() >= UNDER_WAY_MAX
+            && let Some((number, result)) = self.under_way.next().await
+        {
+            self.on_part(number, result);
+        }
+        let Some(number) = self.plan.add(len) else {
+            self.failure = Some(StorageError::new(ErrorKind::Failed, "send a part", "all 10,000 parts are used"));
+            return;
+        };
+        let (body, shares) = self.buffer.split_off_front(len);
+        let part = Part {
+            upload: self.number,
+            key: self.key.clone(),
+            multipart: self.multipart.clone(),
+            number,
+            body,
+            shares,
+        };
+        let sending = self.shared.parts.upload(part);
+        self.under_way.push(Box::pin(async move { (number, sending.await) }));
+        // Handed over now, not when somebody waits for it.
+        if let Some(Some((number, result))) = self.under_way.next().now_or_never() {
+            self.on_part(number, result);
+        }
+    }
+
+    fn on_part(&mut self, number: u16, result: Result<ETag, PartError>) {
+        match result {
+            Ok(etag) => self.plan.stored(number, etag),
+            Err(error) => {
+                self.failure.get_or_insert_with(|| StorageError::new(ErrorKind::Failed, "store a part", error));
+            }
+        }
+        self.tell_durable();
+    }
+
+    fn tell_durable(&self) {
+        let parts = self.plan.durable();
+        let tail = self.tail.filter(|tail| tail.start == parts);
+        self.durable.store(parts + tail.map_or(0, |tail| tail.len), Ordering::Release);
+    }
+
+    async fn parts_done(&mut self) -> Result<(), StorageError> {
+        while let Some((number, result)) = self.under_way.next().await {
+            self.on_part(number, result);
+        }
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Makes all bytes durable: as parts, or the rest as the tail.
+    async fn sync(&mut self) -> Result<(), StorageError> {
+        self.send_full_parts().await;
+        self.parts_done().await?;
+        let rest = if self.loaded { self.buffer.len() } else { self.tail.map_or(0, |tail| tail.len) };
+        let is_all = self.info.length == Some(self.plan.end() + rest);
+        let short = self.shared.sizes.may_be_short(self.plan.used(), self.plan.end(), self.info.length);
+        if rest > 0 && (is_all || rest >= PART_MIN_BYTES && short) {
+            self.load().await?;
+            self.send_part(rest).await;
+            self.parts_done().await?;
+        } else if rest > 0 && !self.tail.is_some_and(|tail| tail.start == self.plan.end() && tail.len == rest) {
+            self.put_tail().await?;
+        }
+        self.drop_stale_tail().await;
+        Ok(())
+    }
+
+    async fn put_tail(&mut self) -> Result<(), StorageError> {
+        self.tail_exists = true;
+        let stored = tail::store(&self.shared, &self.key, self.plan.end(), self.buffer.bytes()).await;
+        self.tail = Some(stored.map_err(failed("put the tail"))?);
+        self.tell_durable();
+        Ok(())
+    }
+
+    /// A tail whose bytes are in parts by now does not count; tusd would count it all the same.
+    async fn drop_stale_tail(&mut self) {
+        let is_stale = self.tail.is_none_or(|tail| tail.start < self.plan.durable());
+        if self.tail_exists && is_stale && self.failure.is_none() {
+            self.tail = None;
+            // It can stay: the next look at it is as good.
+            self.tail_exists = self.shared.delete(vec![keys::tail(&self.key)]).await.is_err();
+        }
+    }
+
+    /// Reads the tail back, so that something can be put behind it.
+    async fn load(&mut self) -> Result<(), StorageError> {
+        if self.loaded {
+            return Ok(());
+        }
+        let bytes = tail::load(&self.shared, &self.key).await.map_err(failed("read the tail"))?.unwrap_or_default();
+        let expected = self.tail.map_or(0, |tail| tail.len);
+        if bytes.len() as u64 != expected {
+            return Err(StorageError::new(ErrorKind::Failed, "read the tail", "it has another length than before"));
+        }
+        self.buffer.push(vec![bytes], Vec::new());
+        self.loaded = true;
+        Ok(())
+    }
+
+    /// Gives memory back that others wait for.
+    async fn relieve(&mut self) {
+        if self.staged.is_none() && self.failure.is_none() && self.shared.budget.is_scarce() {
+            // What fails here fails again when somebody waits for it.
+            if self.sync().await.is_ok() {
+                self.rest();
+            }
+        }
+    }
+
+    /// Drops from memory what the tail has.
+    fn rest(&mut self) {
+        if let Some(tail) = self.tail.filter(|tail| tail.start == self.plan.end() && tail.len == self.buffer.len()) {
+            debug_assert!(tail.len > 0);
+            self.buffer = Buffer::default();
+            self.loaded = false;
+        }
+    }
+
+    /// Forgets all that is not durable.
+    async fn cut(&mut self, to: u64) -> Result<(), StorageError> {
+        while let Some((number, result)) = self.under_way.next().await {
+            self.on_part(number, result);
+        }
+        self.failure = None;
+        let dropped = self.plan.cut();
+        self.tail = self.tail.filter(|tail| tail.start == self.plan.end());
+        self.loaded = self.tail.is_none();
+        self.buffer = Buffer::default();
+        self.tell_durable();
+        if !dropped.is_empty() {
+            let mut info = self.info.clone();
+            info.own.get_or_insert_default().dropped_parts.extend(dropped);
+            self.save(info).await?;
+        }
+        if self.durable.load(Ordering::Acquire) == to {
+            return Ok(());
+        }
+        Err(StorageError::new(ErrorKind::Failed, "cut", "another number of bytes is durable"))
+    }
+
+    async fn discard(&mut self, base: u64) -> Result<(), StorageError> {
+        self.staged = None;
+        if self.failure.is_none() && self.plan.end() <= base && self.loaded {
+            self.buffer.truncate(base - self.plan.end());
+            return Ok(());
+        }
+        if self.failure.is_none() && !self.loaded && self.buffer.len() == 0 {
+            return Ok(());
+        }
+        self.cut(base).await
+    }
+
+    async fn save(&mut self, mut info: Info) -> Result<(), StorageError> {
+        // The owner knows nothing of these numbers.
+        let dropped = self.info.own.as_ref().map(|own| own.dropped_parts.clone()).unwrap_or_default();
+        if let Some(own) = &mut info.own {
+            own.dropped_parts.extend(dropped);
+            own.dropped_parts.sort_unstable();
+            own.dropped_parts.dedup();
+        }
+        self.shared.save(&info, &self.name).await?;
+        self.info = info;
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! How an upload in S3 comes to its end: completed, put together from others, or deleted.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+use super::{Buffer, Keeper};
+use crate::{
+    Info, Record, UploadId,
+    storage::{
+        ErrorKind, StorageError,
+        s3::{
+            client::{ETag, ErrorKind as S3Error},
+            failed, if_there, keys,
+            plan::{PART_MAX_BYTES, PART_MIN_BYTES, PARTS_MAX, Plan},
+        },
+    },
+};
+
+/// A finished upload that is to become a part of another.
+struct Source {
+    key: String,
+    len: u64,
+}
+
+impl Keeper {
+    /// Makes the object out of the parts, and marks the upload as finished.
+    pub(super) async fn finish(&mut self, info: Info) -> Result<Record, StorageError> {
+        // The length may have been declared since the tail was put: then its bytes are the last part.
+        self.info.length = info.length;
+        self.sync().await?;
+        self.complete(&info).await?;
+        self.save(info).await?;
+        let mut done = Vec::new();
+        if self.tail_exists {
+            done.push(keys::tail(&self.key));
+        }
+        if self.info.is_final() {
+            done.push(self.shared.key(&keys::waiting(&self.name)));
+        }
+        if !done.is_empty() {
+            // They don't count any more, and nobody looks at them but a bucket's owner.
+            let _ = self.shared.delete(done).await;
+        }
+        let record = self.shared.finished(&self.info, &self.name).await?;
+        record.ok_or_else(|| StorageError::new(ErrorKind::Failed, "finish", "the object has another length"))
+    }
+
+    async fn complete(&mut self, info: &Info) -> Result<(), StorageError> {
+        if info.length == Some(0) {
+            // Some services refuse parts without bytes.
+            let attributes = keys::attributes(info);
+            self.shared.put(&self.key, Bytes::new(), attributes).await.map_err(failed("finish"))?;
+            return self.shared.abort(&self.key, &self.multipart).await.map_err(failed("finish"));
+        }
+        let whole = || StorageError::new(ErrorKind::Failed, "finish", "a part is missing");
+        let parts: Vec<(u16, ETag)> = self.plan.whole().ok_or_else(whole)?;
+        let complete = || self.shared.client.complete(&self.key, &self.multipart, &parts);
+        let Err(error) = self.shared.call("complete", complete).await else { return Ok(()) };
+        // An answer was lost, perhaps: the object tells whether it is there.
+        if (error.kind == S3Error::NoSuchUpload || error.may_have_been_applied())
+            && self.shared.finished(info, &self.name).await?.is_some()
+        {
+            return Ok(());
+        }
+        Err(StorageError::new(ErrorKind::Failed, "finish", error))
+    }
+
+    /// Puts the finished uploads together, by S3 itself when their sizes allow.
+    pub(super) async fn concatenate(&mut self, partials: Vec<UploadId>) -> Result<u64, StorageError> {
+        (self.plan, self.buffer, self.failure) = (Plan::default(), Buffer::default(), None);
+        let mut sources = Vec::with_capacity(partials.len());
+        for partial in partials {
+            sources.push(self.source(&partial).await?);
+        }
+        let total = sources.iter().map(|source| source.len).sum();
+        self.info.length = Some(total);
+        sources.retain(|source| source.len > 0);
+        let pieces = sources.iter().map(|source| source.len.div_ceil(PART_MAX_BYTES)).sum::<u64>();
+        let long_enough = sources.iter().rev().skip(1).all(|source| source.len >= PART_MIN_BYTES);
+        if long_enough && pieces <= u64::from(PARTS_MAX) {
+            self.copy(&sources).await?;
+        } else {
+            self.stream(&sources).await?;
+        }
+        Ok(total)
+    }
+
+    async fn source(&mut self, partial: &UploadId) -> Result<Source, StorageError> {
+        let (info, id) = self.shared.info(partial).await?;
+        let record = self.shared.finished(&info, &id.name).await?;
+        let gone = || StorageError::new(ErrorKind::NotFound, "concatenate", "a partial upload is gone");
+        Ok(Source { key: self.shared.key(&id.name), len: record.ok_or_else(gone)?.length })
+    }
+
+    async fn copy(&mut self, sources: &[Source]) -> Result<(), StorageError> {
+        for source in sources {
+            // S3 copies no range of so small an object; only the last may be one that is too small for a part besides.
+            if source.len <= PART_MIN_BYTES {
+                self.stream(std::slice::from_ref(source)).await?;
+                continue;
+            }
+            // In pieces of about the same size, so that none is too small.
+            let pieces = source.len.div_ceil(PART_MAX_BYTES);
+            let step = source.len.div_ceil(pieces);
+            let mut start = 0;
+            while start < source.len {
+                let end = (start + step).min(source.len);
+                let used_up = || StorageError::new(ErrorKind::Failed, "concatenate", "all 10,000 parts are used");
+                let number = self.plan.add(end - start).ok_or_else(used_up)?;
+                let (key, multipart, range) = (&self.key, &self.multipart, (start, end - 1));
+                let copy = || self.shared.client.copy_part(key, multipart, number, &source.key, range);
+                let etag = self.shared.call("copy a part", copy).await.map_err(failed("concatenate"))?;
+                self.plan.stored(number, etag);
+                start = end;
+            }
+        }
+        Ok(())
+    }
+
+    async fn stream(&mut self, sources: &[Source]) -> Result<(), StorageError> {
+        for source in sources {
+            let mut at = 0;
+            while at < source.len {
+                let get = || self.shared.client.get_object(&source.key, Some((at, source.len - 1)));
+                let object = self.shared.call("read a partial upload", get).await.map_err(failed("concatenate"))?;
+                let mut body = object.body;
+                // A body that breaks off is asked for again from there on.
+                let before = at;
+                while let Ok(Some(piece)) = body.try_next().await {
+                    at += piece.len() as u64;
+                    self.buffer.push(vec![piece], Vec::new());
+                    self.send_full_parts().await;
+                }
+                if at == before {
+                    return Err(StorageError::new(ErrorKind::Failed, "concatenate", "a partial upload can't be read"));
+                }
+            }
+        }
+        let rest = self.buffer.len();
+        if rest > 0 {
+            self.send_part(rest).await;
+        }
+        self.parts_done().await
+    }
+
+    /// Removes all that S3 has of the upload.
+    pub(super) async fn delete(&mut self) -> Result<(), StorageError> {
+        // A part under way would outlive an abort.
+        while let Some((number, result)) = super::StreamExt::next(&mut self.under_way).await {
+            self.on_part(number, result);
+        }
+        let shared = &self.shared;
+        let aborted = if_there(shared.call("abort", || shared.client.abort(&self.key, &self.multipart)).await);
+        aborted.map_err(failed("delete"))?;
+        let bytes = vec![self.key.clone(), keys::tail(&self.key)];
+        shared.delete(bytes).await.map_err(failed("delete"))?;
+        let known = vec![keys::info(&self.key), shared.key(&keys::waiting(&self.name))];
+        shared.delete(known).await.map_err(failed("delete"))?;
+        self.buffer = Buffer::default();
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Reads a finished object.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use tokio::sync::oneshot;
+
+use super::{Shared, client::Body, failed};
+use crate::storage::{ErrorKind, Op, Reader, StorageError};
+
+/// A body that is being read, at the place where it has come to.
+struct OpenBody {
+    at: u64,
+    body: Body,
+    rest: Bytes,
+}
+
+/// A finished upload's bytes: one request as long as they are read in order.
+pub(super) struct S3Reader {
+    shared: Arc<Shared>,
+    key: String,
+    length: u64,
+    /// Where the read before leaves the body.
+    open: Option<oneshot::Receiver<OpenBody>>,
+}
+
+impl S3Reader {
+    pub(super) fn new(shared: Arc<Shared>, key: String, length: u64) -> Self {
+        Self { shared, key, length, open: None }
+    }
+}
+
+impl Reader for S3Reader {
+    fn read(&mut self, at: u64, len: usize) -> Op<Bytes> {
+        let (give_back, next) = oneshot::channel();
+        let previous = self.open.replace(next);
+        let (shared, key, length) = (Arc::clone(&self.shared), self.key.clone(), self.length);
+        Box::pin(async move {
+            if at >= length || len == 0 {
+                return Ok(Bytes::new());
+            }
+            let left = match previous {
+                Some(previous) => previous.await.ok().filter(|open| open.at == at),
+                None => None,
+            };
+            let mut open = match left {
+                Some(open) => open,
+                None => {
+                    let get = || shared.client.get_object(&key, Some((at, length - 1)));
+                    let body = shared.call("read an object", get).await.map_err(failed("read"))?.body;
+                    OpenBody { at, body, rest: Bytes::new() }
+                }
+            };
+            while open.rest.is_empty() {
+                let piece = open.body.try_next().await.map_err(failed("read"))?;
+                let cut = || StorageError::new(ErrorKind::Failed, "read", "the object ended early");
+                open.rest = piece.ok_or_else(cut)?;
+            }
+            let piece = open.rest.split_to(len.min(open.rest.len()));
+            open.at += piece.len() as u64;
+            // A reader that is gone reads no more.
+            let _ = give_back.send(open);
+            Ok(piece)
+        })
+    }
+}

@@ -1,0 +1,52 @@
+//! The object that holds what is too little for a part. It says where its bytes begin: when the parts have come to another
+//! place meanwhile, it does not count. tusd's doesn't say, and begins where its parts end.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::{
+    Shared,
+    client::{Attributes, ClientError},
+    if_there, keys,
+};
+
+/// The metadata that holds the first byte's place.
+const START: &str = "wharf-start";
+
+/// A tail in S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tail {
+    /// Where its bytes begin.
+    pub(super) start: u64,
+    /// How many they are.
+    pub(super) len: u64,
+    /// When it was stored.
+    pub(super) stored_at: SystemTime,
+}
+
+/// The tail of an upload whose parts end at `end`, if it has one that counts.
+pub(super) async fn find(shared: &Shared, key: &str, end: u64) -> Result<Option<Tail>, ClientError> {
+    let key = keys::tail(key);
+    let head = if_there(shared.call("look at the tail", || shared.client.head_object(&key)).await)?;
+    Ok(head.and_then(|head| {
+        let start = head.attributes.metadata.get(START).map_or(Some(end), |start| start.parse().ok());
+        (start == Some(end) && head.size > 0).then_some(Tail { start: end, len: head.size, stored_at: head.modified })
+    }))
+}
+
+/// The bytes of a tail.
+pub(super) async fn load(shared: &Shared, key: &str) -> Result<Option<Bytes>, ClientError> {
+    shared.get(&keys::tail(key)).await
+}
+
+/// Stores a tail in the place of the one before.
+pub(super) async fn store(shared: &Shared, key: &str, start: u64, bytes: Vec<Bytes>) -> Result<Tail, ClientError> {
+    let len = bytes.iter().map(|bytes| bytes.len() as u64).sum();
+    let mut attributes = Attributes::default();
+    attributes.metadata.insert(START.to_owned(), start.to_string());
+    let key = keys::tail(key);
+    let put = || shared.client.put_object(&key, bytes.clone(), attributes.clone(), false);
+    shared.call("put the tail", put).await?;
+    Ok(Tail { start, len, stored_at: SystemTime::now() })
+}
