@@ -252,6 +252,15 @@ pub trait Blob: Send {
     fn rest(&mut self);
 }
 
+/// The store as the service uses it. In builds for tests its operations can be made to fail, by a control file.
+fn in_service(store: impl Storage) -> Arc<dyn Storage> {
+    #[cfg(feature = "faults")]
+    if let Some(faults) = faulty::Faults::of_process() {
+        return Arc::new(faulty::Faulty::new(store, Arc::clone(faults)));
+    }
+    Arc::new(store)
+}
+
 /// The bytes of a finished upload.
 pub trait Reader: Send {
     /// Reads up to `len` bytes from `at`; empty only at the end.

@@ -9,7 +9,7 @@ use wharf_actors::{
     storage::{
         Storage,
         s3::{
-            Config, S3Store,
+            self, Config,
             client::{
                 Client,
                 aws::{self, Aws},
@@ -38,17 +38,17 @@ pub(super) async fn open(
     budget: Arc<Budget>,
     logger: &Logger,
 ) -> Result<Arc<dyn Storage>, StartError> {
-    let (s3, pool) = (&settings.storage.s3, &settings.pools.s3);
+    let (place, pool) = (&settings.storage.s3, &settings.pools.s3);
     let client = Aws::connect(aws::Config {
-        bucket: s3.bucket.clone(),
-        region: s3.region.clone(),
-        endpoint: s3.endpoint.clone(),
-        path_style: s3.path_style,
+        bucket: place.bucket.clone(),
+        region: place.region.clone(),
+        endpoint: place.endpoint.clone(),
+        path_style: place.path_style,
         keys: None,
-        payload_hash: s3.payload_hash,
-        part_checksum: s3.part_checksum,
-        connect_timeout: s3.connect,
-        attempt_timeout: s3.attempt,
+        payload_hash: place.payload_hash,
+        part_checksum: place.part_checksum,
+        connect_timeout: place.connect,
+        attempt_timeout: place.attempt,
         slowest_bytes_per_second: SLOWEST_BYTES_PER_SECOND,
     })
     .await;
@@ -56,7 +56,7 @@ pub(super) async fn open(
         workers: pool.workers,
         per_upload: pool.per_upload,
         queue: pool.queue,
-        deadline: s3.deadline,
+        deadline: place.deadline,
         backoff_first: BACKOFF_FIRST,
         backoff_max: BACKOFF_MAX,
         mailbox: MAILBOX,
@@ -65,11 +65,11 @@ pub(super) async fn open(
     let connect = move || -> Arc<dyn Client> { Arc::new(uploader.sibling()) };
     let parts = Parts::start(sizes, connect, logger.clone())?;
     let config = Config {
-        bucket: s3.bucket.clone(),
-        prefix: s3.prefix.clone(),
-        part_bytes: s3.part_size_bytes,
-        tentative_max_bytes: s3.tentative_max_bytes,
-        retry: RetryPolicy::new(s3.deadline, BACKOFF_FIRST, BACKOFF_MAX),
+        bucket: place.bucket.clone(),
+        prefix: place.prefix.clone(),
+        part_bytes: place.part_size_bytes,
+        tentative_max_bytes: place.tentative_max_bytes,
+        retry: RetryPolicy::new(place.deadline, BACKOFF_FIRST, BACKOFF_MAX),
     };
-    Ok(Arc::new(S3Store::new(config, Arc::new(client), parts, budget, logger.clone())))
+    Ok(s3::open(config, Arc::new(client), parts, budget, logger.clone()))
 }

@@ -19,13 +19,11 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    thread,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use tokio::sync::oneshot;
 
 use super::{Blob, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket, Written};
 use crate::{Info, Record, Share, UploadId};
@@ -205,22 +203,13 @@ impl Delay {
     }
 }
 
-/// Waits and then does `op`, both on a thread of its own.
+/// Waits and then does `op`, in a task of its own.
 async fn delayed<T: Send + 'static>(delay: Delay, op: Op<T>) -> Result<T, StorageError> {
-    let (reply, answer) = oneshot::channel();
-    let work = move || {
-        let result = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-            Ok(runtime) => runtime.block_on(async {
-                delay.pass().await;
-                op.await
-            }),
-            Err(error) => Err(broken(error)),
-        };
-        // The asker may have gone.
-        let _ = reply.send(result);
-    };
-    thread::Builder::new().name("stalled".to_owned()).spawn(work).map_err(broken)?;
-    answer.await.map_err(broken)?
+    let task = tokio::spawn(async move {
+        delay.pass().await;
+        op.await
+    });
+    task.await.unwrap_or_else(|error| Err(broken(error)))
 }
 
 /// What tells that an operation is held: `<file>.held`.
@@ -262,6 +251,14 @@ impl<S: Storage> Faulty<S> {
 }
 
 impl<S: Storage> Storage for Faulty<S> {
+    fn reserve(&self, info: &Info) -> Op<UploadId> {
+        self.store.reserve(info)
+    }
+
+    fn release(&self, id: &UploadId) -> Op<()> {
+        self.store.release(id)
+    }
+
     fn create(&self, info: Info, ticket: Ticket) -> Op<Opened> {
         self.plan_opened("create", self.store.create(info, ticket))
     }
@@ -431,7 +428,7 @@ mod tests {
         drop(write);
         drop(blob);
         while Arc::strong_count(&held) > 1 {
-            thread::yield_now();
+            tokio::task::yield_now().await;
         }
         assert_eq!(store.open(&id("a"), Ticket::unwatched()).await.unwrap().stored, 4);
     }

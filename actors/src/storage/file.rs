@@ -104,12 +104,7 @@ struct Shared {
 /// # Errors
 /// As [`FileStore::open`].
 pub fn open(config: Config, disk: Arc<Disk>) -> Result<Arc<dyn Storage>, OpenError> {
-    let store = FileStore::open(config, disk)?;
-    #[cfg(feature = "faults")]
-    if let Some(faults) = super::faulty::Faults::of_process() {
-        return Ok(Arc::new(super::faulty::Faulty::new(store, Arc::clone(faults))));
-    }
-    Ok(Arc::new(store))
+    Ok(super::in_service(FileStore::open(config, disk)?))
 }
 
 impl FileStore {

@@ -67,6 +67,18 @@ pub(crate) struct Shared {
     keepers: AtomicU64,
 }
 
+/// The store as the service uses it; see [`S3Store::new`]. In builds for tests its operations can be made to fail, by a
+/// control file.
+pub fn open(
+    config: Config,
+    client: Arc<dyn Client>,
+    parts: Parts,
+    budget: Arc<Budget>,
+    logger: Logger,
+) -> Arc<dyn Storage> {
+    super::in_service(S3Store::new(config, client, parts, budget, logger))
+}
+
 impl S3Store {
     /// A store in a client's bucket, which brings parts there by the pool.
     #[must_use]

@@ -32,15 +32,12 @@ impl S3Blob {
         Self { commands, durable, shares: Vec::new() }
     }
 
-    fn order<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Op<T> {
-        let (reply, answer) = oneshot::channel();
-        // Sent now: the order of operations is that of the calls.
-        let sent = self.commands.send(make(reply)).is_ok();
+    fn order<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Command + Send + 'static) -> Op<T> {
+        let commands = self.commands.clone();
         Box::pin(async move {
             let ended = || StorageError::new(ErrorKind::Failed, "ask the upload's keeper", "it has ended");
-            if !sent {
-                return Err(ended());
-            }
+            let (reply, answer) = oneshot::channel();
+            commands.send(make(reply)).map_err(|_| ended())?;
             answer.await.unwrap_or_else(|_| Err(ended()))
         })
     }
@@ -58,7 +55,7 @@ impl Blob for S3Blob {
 
     fn write(&mut self, _at: u64, data: Vec<Bytes>) -> Op<Written> {
         let shares = std::mem::take(&mut self.shares);
-        self.order(|reply| Command::Write { data, shares, reply })
+        self.order(move |reply| Command::Write { data, shares, reply })
     }
 
     fn sync(&mut self) -> Op<()> {
@@ -66,11 +63,11 @@ impl Blob for S3Blob {
     }
 
     fn cut(&mut self, to: u64) -> Op<()> {
-        self.order(|reply| Command::Cut { to, reply })
+        self.order(move |reply| Command::Cut { to, reply })
     }
 
     fn stage(&mut self, base: u64) -> Op<()> {
-        self.order(|reply| Command::Stage { base, reply })
+        self.order(move |reply| Command::Stage { base, reply })
     }
 
     fn keep(&mut self) -> Op<()> {
@@ -78,19 +75,19 @@ impl Blob for S3Blob {
     }
 
     fn discard(&mut self, base: u64) -> Op<()> {
-        self.order(|reply| Command::Discard { base, reply })
+        self.order(move |reply| Command::Discard { base, reply })
     }
 
     fn save(&mut self, info: Info) -> Op<()> {
-        self.order(|reply| Command::Save { info: Box::new(info), reply })
+        self.order(move |reply| Command::Save { info: Box::new(info), reply })
     }
 
     fn finish(&mut self, info: Info) -> Op<Record> {
-        self.order(|reply| Command::Finish { info: Box::new(info), reply })
+        self.order(move |reply| Command::Finish { info: Box::new(info), reply })
     }
 
     fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64> {
-        self.order(|reply| Command::Concatenate { partials, reply })
+        self.order(move |reply| Command::Concatenate { partials, reply })
     }
 
     fn delete(&mut self) -> Op<()> {
