@@ -10,6 +10,11 @@ test:
 soak seed=`date +%s`:
     WHARF_SOAK_SEED={{seed}} WHARF_SOAK_CUTS=500 WHARF_SOAK_KILLS=50 cargo test --release --test cuts --test kills -- --nocapture
 
+# The tests of the S3 store against Garage, a real S3; builds it once, which takes minutes. `just garage kills` runs some.
+garage *tests:
+    tests/garage.sh --install
+    tests/garage.sh cargo test --test on_s3 --test s3 -- {{tests}}
+
 # Uploads with tus-js-client, tuspy and curl; installs them from npm and PyPI once.
 clients:
     cargo build --release

@@ -180,7 +180,7 @@ fn nothing_is_smuggled_behind_a_message_framed_twice() {
         let path = server.create(11);
         let answers = answers(&server, patch_head(&path, &framing) + &body);
         assert!(answers.len() <= 1, "{name}: {answers:?}");
-        let stored = std::fs::read(server.file_of(&path)).unwrap();
+        let stored = server.stored_bytes(&path);
         assert!(stored.is_empty() || stored == b"hello", "{name}: {}", String::from_utf8_lossy(&stored));
         assert_eq!(server.offset(&victim), 0, "{name}");
     }
@@ -211,7 +211,7 @@ fn a_malformed_chunk_ends_the_message() {
     ] {
         let path = server.create(11);
         refused(&server, patch_head(&path, "Transfer-Encoding: chunked") + body + &smuggled);
-        let stored = std::fs::read(server.file_of(&path)).unwrap();
+        let stored = server.stored_bytes(&path);
         assert!(stored.len() <= kept && stored == b"hello"[..stored.len()], "{body:?}: {stored:?}");
         assert_eq!(server.offset(&path), stored.len() as u64);
         assert_eq!(server.offset(&victim), 0, "{body:?}");
@@ -279,7 +279,7 @@ fn an_upgrade_takes_no_bytes_beyond_the_body() {
         let answers = answers(&server, head + "hello and more");
         let (status, stored) = if upgrade == "websocket" { (400, "") } else { (204, "hello") };
         assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [status], "{upgrade}");
-        assert_eq!(std::fs::read_to_string(server.file_of(&path)).unwrap(), stored, "{upgrade}");
+        assert_eq!(server.stored_bytes(&path), stored.as_bytes(), "{upgrade}");
     }
     refused(&server, "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n");
     let answers = answers(&server, "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -349,7 +349,7 @@ fn repeated_headers_do_no_harm() {
 #[test]
 fn a_message_cut_at_any_byte_does_no_harm() {
     let server = Server::start(&[]);
-    let length = patch_head("/files/00000000000000000000000000000000", "Content-Length: 11").len();
+    let length = patch_head(&server.create(11), "Content-Length: 11").len();
     for cut in (0..length + 11).step_by(5).chain(length - 5..length + 11) {
         let path = server.create(11);
         let message = patch_head(&path, "Content-Length: 11") + "hello world";

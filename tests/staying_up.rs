@@ -28,7 +28,7 @@ fn a_head_that_stalls_is_given_up() {
     for client in [&mut silent, &mut fresh, &mut kept] {
         gives_up(client);
     }
-    assert_eq!(server.names().iter().filter(|name| !name.contains('.')).count(), 1);
+    assert_eq!(server.count(), 1, "{:?}", server.names());
     server.unharmed();
 }
 
@@ -201,6 +201,10 @@ fn a_body_whose_connection_is_reset_is_kept() {
 #[test]
 fn a_kill_leaves_what_was_stored() {
     let mut server = Server::start(&[]);
+    // In S3 bytes are stored when they are acknowledged, which those of a stalled request are not; see `kills`.
+    if !server.is_on_disk() {
+        return;
+    }
     let (path, deferred) = (server.create(11), server.create_with(&[("Upload-Defer-Length", "1")]));
     let _first = server.stalled_patch(&path, 0, 11, b"hello");
     let _second = server.stalled_patch(&deferred, 0, 11, b"hel");

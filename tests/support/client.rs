@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Response, process::PATIENCE};
+use super::{
+    Response,
+    process::{PATIENCE, is_read},
+};
 
 /// The head of a request, with `Host` and `Tus-Resumable` unless these headers name them. An empty value leaves a
 /// header out.
@@ -53,12 +56,12 @@ impl Client {
         Client { stream, received: Vec::new() }
     }
 
-    /// Sends bytes as they are. A server that has closed is no error here: what it answered is still to be read.
-    /// The port it sends from.
-    pub(crate) fn port(&self) -> u16 {
-        self.stream.local_addr().expect("a connection").port()
+    /// Whether the server has read all that was sent.
+    pub(crate) fn is_read(&self) -> bool {
+        is_read(self.stream.local_addr().expect("a connection").port())
     }
 
+    /// Sends bytes as they are. A server that has closed is no error here: what it answered is still to be read.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
             Ok(()) => {}

@@ -5,11 +5,13 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file is a crate of its own and uses a part of the harness")]
 
+mod bucket;
 mod client;
 mod process;
 mod response;
 pub(crate) mod soak;
 
+pub(crate) use bucket::Bucket;
 pub(crate) use client::{Client, chunked, head};
 pub(crate) use process::{Process, pause, wait_until};
 pub(crate) use response::Response;
@@ -17,6 +19,7 @@ pub(crate) use rustix::process::Signal;
 pub(crate) use wharf_s3_testbed::Bed;
 
 use std::{
+    ffi::OsString,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -27,6 +30,9 @@ use std::{
 pub(crate) const OFFSET_TYPE: (&str, &str) = ("Content-Type", "application/offset+octet-stream");
 
 const CANARY: &str = "outside.txt";
+
+/// Whether the tests of this harness store in S3: those of `tests/on_s3.rs` do, which has each chapter as a module.
+const IN_S3: bool = matches!(module_path!().as_bytes(), [b'o', b'n', b'_', b's', b'3', b':', ..]);
 
 fn control_file(directory: &tempfile::TempDir) -> PathBuf {
     directory.path().join("faults")
@@ -43,31 +49,27 @@ pub(crate) struct Server {
     outside: tempfile::TempDir,
     /// Holds the file that breaks the store.
     faults: Option<tempfile::TempDir>,
-    /// The S3 server that it stores in, if it doesn't on disk.
-    bed: Option<Bed>,
+    /// Where in S3 it stores, if it doesn't on disk; and by which flags.
+    bucket: Option<Bucket>,
+    bucket_flags: Vec<String>,
 }
 
-/// What makes a server store in this bed, as reached by this URL.
-fn s3_flags(bed: &Bed, endpoint: &str) -> Vec<String> {
-    [
-        "storage.kind=s3".to_owned(),
-        format!("storage.s3.bucket={}", bed.bucket()),
-        format!("storage.s3.region={}", bed.region()),
-        format!("storage.s3.endpoint={endpoint}"),
-        "storage.s3.path_style=true".to_owned(),
-        "storage.s3.part_size_bytes=5242880".to_owned(),
-    ]
-    .into_iter()
-    .flat_map(|setting| ["--set".to_owned(), setting])
-    .collect()
+/// The variables that a server is started with.
+fn environment(bucket: Option<&Bucket>, faults: Option<&tempfile::TempDir>) -> Vec<(&'static str, OsString)> {
+    let keys = bucket.into_iter().flat_map(Bucket::environment).map(|(name, value)| (name, value.into()));
+    let faults = faults.map(|directory| ("WHARF_FAULTS", control_file(directory).into_os_string()));
+    keys.chain(faults).collect()
 }
 
 impl Server {
     /// Starts the binary with a strict S3 server as its store, reached through `endpoint` or directly.
     pub(crate) fn start_s3(bed: Bed, endpoint: Option<&str>, flags: &[&str]) -> Server {
-        let own = s3_flags(&bed, endpoint.unwrap_or(&bed.endpoint()));
-        let all: Vec<&str> = own.iter().map(String::as_str).chain(flags.iter().copied()).collect();
-        Server { bed: Some(bed), ..Server::start_on_disk(&all, None) }
+        Server::start_in(Bucket::of(bed, ""), endpoint, flags)
+    }
+
+    /// Starts the binary with a bucket as its store, reached through `endpoint` or directly.
+    pub(crate) fn start_in(bucket: Bucket, endpoint: Option<&str>, flags: &[&str]) -> Server {
+        Server::launch(Some(bucket), endpoint, flags, None)
     }
 
     /// Whether the store still has something of an upload, seen past the server.
@@ -81,12 +83,17 @@ impl Server {
 
     /// Whether it stores on disk, so that a test can look there.
     pub(crate) fn is_on_disk(&self) -> bool {
-        self.bed.is_none()
+        self.bucket.is_none()
     }
 
-    /// The S3 server.
+    /// The bucket that it stores in.
+    pub(crate) fn bucket(&self) -> &Bucket {
+        self.bucket.as_ref().expect("a server that stores in S3")
+    }
+
+    /// The strict S3 server that it stores in.
     pub(crate) fn bed(&self) -> &Bed {
-        self.bed.as_ref().expect("a server that stores in S3")
+        self.bucket().bed().expect("a server that stores in a bed")
     }
 
     /// Starts the binary on a free port with an empty storage directory.
@@ -100,25 +107,29 @@ impl Server {
     }
 
     fn start_with(flags: &[&str], faults: Option<tempfile::TempDir>) -> Server {
-        if faults.is_none() && std::env::var("WHARF_TEST_STORE").is_ok_and(|store| store == "s3") {
-            return Server::start_s3(Bed::start(), None, flags);
-        }
-        Server::start_on_disk(flags, faults)
+        Server::launch(IN_S3.then(Bucket::start), None, flags, faults)
     }
 
-    fn start_on_disk(flags: &[&str], faults: Option<tempfile::TempDir>) -> Server {
+    fn launch(
+        bucket: Option<Bucket>,
+        endpoint: Option<&str>,
+        flags: &[&str],
+        faults: Option<tempfile::TempDir>,
+    ) -> Server {
         let outside = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(outside.path().join("data")).expect("a storage directory");
         fs::write(outside.path().join(CANARY), CANARY).expect("a file beside the storage directory");
-        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let bucket_flags = bucket.as_ref().map(|bucket| bucket.flags(endpoint)).unwrap_or_default();
+        let own_flags = flags.iter().map(|flag| (*flag).to_owned());
+        let flags: Vec<String> = bucket_flags.iter().cloned().chain(own_flags).collect();
         if let Ok(url) = std::env::var("WHARF_TEST_URL") {
             let (address, base) = process::split_url(&url).expect("WHARF_TEST_URL like http://127.0.0.1:1080/files/");
-            return Server { address, base, process: None, flags, outside, faults, bed: None };
+            return Server { address, base, process: None, flags, outside, faults, bucket, bucket_flags };
         }
-        let control = faults.as_ref().map(control_file);
+        let environment = environment(bucket.as_ref(), faults.as_ref());
         let (process, address, base) =
-            Process::serve(outside.path(), &outside.path().join("data"), &flags, control.as_deref());
-        Server { address, base, process: Some(process), flags, outside, faults, bed: None }
+            Process::serve(outside.path(), &outside.path().join("data"), &flags, &environment);
+        Server { address, base, process: Some(process), flags, outside, faults, bucket, bucket_flags }
     }
 
     /// From now on the store breaks as these lines say and no longer as the earlier ones did: see
@@ -140,17 +151,14 @@ impl Server {
     /// Starts the binary again on the same directory, after `stop` or `kill`.
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "the server still runs");
-        let (process, address, base) = {
-            let control = self.faults.as_ref().map(control_file);
-            Process::serve(self.outside.path(), &self.dir(), &self.flags, control.as_deref())
-        };
+        let environment = environment(self.bucket.as_ref(), self.faults.as_ref());
+        let (process, address, base) = Process::serve(self.outside.path(), &self.dir(), &self.flags, &environment);
         (self.process, self.address, self.base) = (Some(process), address, base);
     }
 
     /// Starts the binary again on the same directory with other flags, after `stop`, `kill` or its end.
     pub(crate) fn start_again_with(&mut self, flags: &[&str]) {
-        let s3 = self.bed.as_ref().map(|bed| s3_flags(bed, &bed.endpoint())).unwrap_or_default();
-        self.flags = s3.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned())).collect();
+        self.flags = self.bucket_flags.iter().cloned().chain(flags.iter().map(|flag| (*flag).to_owned())).collect();
         self.start_again();
     }
 
@@ -230,20 +238,49 @@ impl Server {
 
     /// How many bytes of an upload have reached its file.
     pub(crate) fn stored(&self, path: &str) -> u64 {
-        if self.bed.is_some() {
+        if !self.is_on_disk() {
             return self.offset(path);
         }
         fs::metadata(self.file_of(path)).map_or(0, |metadata| metadata.len())
     }
 
-    /// The names in the storage directory, but for the server's own folder.
+    /// The bytes of an upload as they lie in the store, seen past the server; those in parts only in a bed.
+    pub(crate) fn stored_bytes(&self, path: &str) -> Vec<u8> {
+        let Some(bucket) = &self.bucket else { return fs::read(self.file_of(path)).expect("the upload's file") };
+        // Until somebody asks, bytes may lie in memory only.
+        self.offset(path);
+        let (name, id) = self.id_of(path).split_once('+').expect("a multipart upload's id");
+        if let Some(object) = bucket.visitor().object(name) {
+            return object.bytes.into();
+        }
+        let key = format!("{}{name}", bucket.visitor().place().prefix);
+        let uploads = bucket.bed().map(Bed::multipart_uploads).unwrap_or_default();
+        let upload = uploads.into_iter().find(|upload| upload.key == key && upload.upload_id == id);
+        let parts = upload.into_iter().flat_map(|upload| upload.parts.into_values()).flat_map(|part| part.bytes);
+        parts.chain(bucket.visitor().object(&format!("{name}.part")).into_iter().flat_map(|tail| tail.bytes)).collect()
+    }
+
+    /// Puts a file into the storage directory, or an object into the bucket, as other hands might.
+    pub(crate) fn lay_out(&self, name: &str, bytes: impl Into<Vec<u8>>) {
+        match &self.bucket {
+            Some(bucket) => bucket.visitor().put(name, bytes.into()),
+            None => fs::write(self.dir().join(name), bytes.into()).expect("a file in the storage directory"),
+        }
+    }
+
+    /// The names in the storage directory, or the keys in the bucket, but for the server's own folder.
     pub(crate) fn names(&self) -> Vec<String> {
-        if let Some(bed) = &self.bed {
-            return bed.objects().into_keys().filter(|key| !key.starts_with('.')).collect();
+        if let Some(bucket) = &self.bucket {
+            return bucket.visitor().keys().into_iter().filter(|key| !key.starts_with('.')).collect();
         }
         let entries = fs::read_dir(self.dir()).expect("the storage directory");
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         names.filter(|name| !name.starts_with('.')).collect()
+    }
+
+    /// How many uploads there are, finished or not.
+    pub(crate) fn count(&self) -> usize {
+        self.names().iter().filter(|name| name.ends_with(".info")).count()
     }
 
     /// Asserts that a whole upload still works and that nothing outside the storage directory came or changed.
@@ -326,20 +363,22 @@ impl Server {
         self.patch(path, offset, bytes).appended(offset + bytes.len() as u64);
     }
 
-    /// Sends a PATCH that announces `length` bytes and gives only these, and waits until they are in the file.
+    /// Sends a PATCH that announces `length` bytes and gives only these, and waits until they are in the file, or in S3,
+    /// where nothing shows of them, until the server has taken them.
     #[track_caller]
     pub(crate) fn stalled_patch(&self, path: &str, offset: u64, length: u64, bytes: &[u8]) -> Client {
         let mut client = self.connect();
-        client.send(head(
-            "PATCH",
-            path,
-            &[OFFSET_TYPE, ("Upload-Offset", &offset.to_string()), ("Content-Length", &length.to_string())],
-        ));
-        client.send(bytes);
-        if self.bed.is_some() {
-            wait_until("the bytes are read", || process::is_read(client.port()));
-        } else {
+        let (offset_text, length) = (offset.to_string(), length.to_string());
+        let headers = [OFFSET_TYPE, ("Upload-Offset", &offset_text), ("Content-Length", &length)];
+        if self.is_on_disk() {
+            client.send(head("PATCH", path, &headers));
+            client.send(bytes);
             wait_until("the bytes are stored", || self.stored(path) == offset + bytes.len() as u64);
+        } else {
+            client.send(head("PATCH", path, &[&headers[..], &[("Expect", "100-continue")]].concat()));
+            assert_eq!(client.interim(), 100);
+            client.send(bytes);
+            wait_until("the bytes are read", || client.is_read());
         }
         client
     }

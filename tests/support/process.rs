@@ -1,6 +1,7 @@
 //! A child process that runs the binary: where it listens, what it wrote, and how it ends.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::Path,
@@ -60,14 +61,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the binary and waits for the line that says where it listens. `faults` is the file that breaks its store.
+    /// Starts the binary, with these variables, and waits for the line that says where it listens.
     pub(crate) fn serve(
         home: &Path,
         directory: &Path,
         flags: &[String],
-        faults: Option<&Path>,
+        environment: &[(&str, OsString)],
     ) -> (Process, SocketAddr, String) {
-        let (process, lines) = Process::spawn(home, directory, flags, faults);
+        let (process, lines) = Process::spawn(home, directory, flags, environment);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -83,7 +84,7 @@ impl Process {
 
     /// Runs the binary to its end, which it must reach by itself.
     pub(crate) fn refused(home: &Path, directory: &Path, flags: &[String]) -> (ExitStatus, String) {
-        let (mut process, lines) = Process::spawn(home, directory, flags, None);
+        let (mut process, lines) = Process::spawn(home, directory, flags, &[]);
         let status = process.wait();
         process.drain();
         let written = lines.try_iter().collect::<Vec<_>>().join("\n");
@@ -94,7 +95,7 @@ impl Process {
         home: &Path,
         directory: &Path,
         flags: &[String],
-        faults: Option<&Path>,
+        environment: &[(&str, OsString)],
     ) -> (Process, mpsc::Receiver<String>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
         if !flags.iter().any(|flag| flag == "--bind") {
@@ -106,12 +107,7 @@ impl Process {
                 command.env_remove(name);
             }
         }
-        match faults {
-            Some(faults) => command.env("WHARF_FAULTS", faults),
-            None => command.env_remove("WHARF_FAULTS"),
-        };
-        // Those of the S3 server that some tests store in.
-        command.env("AWS_ACCESS_KEY_ID", "AKIDTESTBED").env("AWS_SECRET_ACCESS_KEY", "secret/of+the-testbed");
+        command.env_remove("WHARF_FAULTS").envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(String::new()));

@@ -1,0 +1,80 @@
+//! Where a server of these tests stores in S3: in a strict S3 server in this process or, with `WHARF_TEST_S3` set to its
+//! URL, in a real one. Then the keys are those of `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, the region is that of
+//! `AWS_REGION` (otherwise `us-east-1`), and the bucket that of `WHARF_TEST_S3_BUCKET` (otherwise `wharf-test`).
+
+use std::{
+    env,
+    hash::{BuildHasher, Hasher, RandomState},
+};
+
+use wharf_s3_testbed::{Bed, Place, Visitor};
+
+/// A bucket, or the part of a real one below a prefix that nobody else has. What is left in that is removed at the end.
+pub(crate) struct Bucket {
+    visitor: Visitor,
+    bed: Option<Bed>,
+}
+
+impl Bucket {
+    /// An empty one.
+    pub(crate) fn start() -> Bucket {
+        let Ok(endpoint) = env::var("WHARF_TEST_S3") else { return Bucket::of(Bed::start(), "a/prefix/") };
+        let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("WHARF_TEST_S3 is set, {name} is not"));
+        let place = Place {
+            endpoint,
+            region: env::var("AWS_REGION").unwrap_or_else(|_| "us-east-1".to_owned()),
+            access_key: variable("AWS_ACCESS_KEY_ID"),
+            secret_key: variable("AWS_SECRET_ACCESS_KEY"),
+            bucket: env::var("WHARF_TEST_S3_BUCKET").unwrap_or_else(|_| "wharf-test".to_owned()),
+            prefix: format!("wharf-test/{:016x}/", RandomState::new().build_hasher().finish()),
+        };
+        Bucket { visitor: Visitor::new(place), bed: None }
+    }
+
+    /// What lies below a prefix in this bed.
+    pub(crate) fn of(bed: Bed, prefix: &str) -> Bucket {
+        let place = Place { prefix: prefix.to_owned(), ..Place::of(&bed) };
+        Bucket { visitor: Visitor::new(place), bed: Some(bed) }
+    }
+
+    /// The S3 server, if it is one in this process.
+    pub(crate) fn bed(&self) -> Option<&Bed> {
+        self.bed.as_ref()
+    }
+
+    /// Who looks into it past the server.
+    pub(crate) fn visitor(&self) -> &Visitor {
+        &self.visitor
+    }
+
+    /// What makes a server store there, reached by this URL or directly.
+    pub(super) fn flags(&self, endpoint: Option<&str>) -> Vec<String> {
+        let place = self.visitor.place();
+        [
+            "storage.kind=s3".to_owned(),
+            format!("storage.s3.bucket={}", place.bucket),
+            format!("storage.s3.prefix={}", place.prefix),
+            format!("storage.s3.region={}", place.region),
+            format!("storage.s3.endpoint={}", endpoint.unwrap_or(&place.endpoint)),
+            "storage.s3.path_style=true".to_owned(),
+            "storage.s3.part_size_bytes=5242880".to_owned(),
+        ]
+        .into_iter()
+        .flat_map(|setting| ["--set".to_owned(), setting])
+        .collect()
+    }
+
+    /// The keys, where a server looks for them.
+    pub(super) fn environment(&self) -> [(&'static str, String); 2] {
+        let place = self.visitor.place();
+        [("AWS_ACCESS_KEY_ID", place.access_key.clone()), ("AWS_SECRET_ACCESS_KEY", place.secret_key.clone())]
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        if self.bed.is_none() && !std::thread::panicking() {
+            self.visitor.clear();
+        }
+    }
+}
