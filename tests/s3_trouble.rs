@@ -144,12 +144,13 @@ fn a_shutdown_waits_for_the_parts() {
 /// With requests of 1 MiB no more than four bytes go to S3 for each that came in, whatever parts are like.
 #[test]
 fn small_requests_cost_at_most_four_times_their_bytes() {
+    const SENT: usize = 22 * MIB;
     for part_mib in [5, 8, 50] {
         let part = format!("storage.s3.part_size_bytes={}", part_mib * MIB);
         let (server, _proxy) = server(&["--set", &part]);
-        for length in [("Upload-Length", (64 * MIB).to_string()), ("Upload-Defer-Length", "1".to_owned())] {
+        for length in [("Upload-Length", SENT.to_string()), ("Upload-Defer-Length", "1".to_owned())] {
             server.bed().clear();
-            let (bytes, path) = (bytes(64 * MIB), server.create_with(&[(length.0, &length.1)]));
+            let (bytes, path) = (bytes(SENT), server.create_with(&[(length.0, &length.1)]));
             for (at, piece) in bytes.chunks(MIB).enumerate() {
                 server.patched(&path, (at * MIB) as u64, piece);
             }
