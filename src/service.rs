@@ -99,7 +99,7 @@ impl Service {
             StorageKind::S3 => (s3::open(settings, Arc::clone(&budget), logger).await?, Durability::Always),
         };
         let config = wharf_actors::Config {
-            max_size: settings.tus.max_size_bytes,
+            max_size: max_size(settings),
             durability,
             mailbox: settings.pools.uploads.mailbox,
             idle_owner: settings.timeouts.idle_owner,
@@ -158,6 +158,16 @@ impl Service {
     }
 }
 
+/// The longest upload that is taken: what is allowed, or what the store can take.
+fn max_size(settings: &Settings) -> Option<u64> {
+    let allowed = settings.tus.max_size_bytes;
+    match settings.storage.kind {
+        StorageKind::Disk => allowed,
+        #[cfg(feature = "s3")]
+        StorageKind::S3 => Some(allowed.unwrap_or(u64::MAX).min(s3::longest_upload(settings))),
+    }
+}
+
 fn server_config(settings: &Settings) -> server::Config {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     server::Config {
@@ -198,7 +208,7 @@ fn config(settings: &Settings) -> Result<routes::Config, StartError> {
     Ok(routes::Config {
         rules: Rules {
             base_path: base.path.clone(),
-            max_size: tus.max_size_bytes,
+            max_size: max_size(settings),
             extensions,
             metadata_max_bytes: tus.metadata_max_bytes,
             greeting: settings.server.greeting,

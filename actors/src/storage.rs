@@ -186,6 +186,11 @@ pub trait Storage: Send + Sync + 'static {
     /// uploads are left out, but for partial ones, since the others don't expire.
     fn scan(&self, cursor: Option<ScanCursor>, before: SystemTime, now: SystemTime) -> Op<ScanPage>;
 
+    /// Ends what the store has running, once no upload needs it any more; waits for what is under way.
+    fn close(&self) -> Op<()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Keeps a small named value for the service itself, and gives back what was there before. `None` only reads.
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>>;
 }

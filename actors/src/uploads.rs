@@ -341,7 +341,8 @@ impl Uploads {
             let _ =
                 tokio::time::timeout(at_most, self.directory.storage().note("last_seen", Some(now.to_string()))).await;
         }
-        settled
+        let closed = tokio::time::timeout(at_most, self.directory.storage().close()).await;
+        settled && closed.is_ok()
     }
 }
 

@@ -32,6 +32,12 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 /// How many messages a mailbox of the pool may hold.
 const MAILBOX: usize = 256;
 
+/// The longest upload that fits into S3's 10,000 parts and this server's memory.
+pub(super) fn longest_upload(settings: &Settings) -> u64 {
+    let budget = u64::try_from(settings.storage.memory_budget_bytes).unwrap_or(u64::MAX);
+    s3::longest_upload(settings.storage.s3.part_size_bytes, budget)
+}
+
 /// Prepares everything; whether the bucket can be used is seen when it is.
 pub(super) async fn open(
     settings: &Settings,

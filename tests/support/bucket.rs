@@ -80,17 +80,20 @@ impl Bucket {
             format!("storage.s3.region={}", place.region),
             format!("storage.s3.endpoint={}", endpoint.unwrap_or(&place.endpoint)),
             "storage.s3.path_style=true".to_owned(),
-            "storage.s3.part_size_bytes=5242880".to_owned(),
         ]
         .into_iter()
         .flat_map(|setting| ["--set".to_owned(), setting])
         .collect()
     }
 
-    /// The keys, where a server looks for them.
-    pub(super) fn environment(&self) -> [(&'static str, String); 2] {
+    /// The keys, where a server looks for them, and the smallest parts, which a test may set by a flag.
+    pub(super) fn environment(&self) -> [(&'static str, String); 3] {
         let place = self.visitor.place();
-        [("AWS_ACCESS_KEY_ID", place.access_key.clone()), ("AWS_SECRET_ACCESS_KEY", place.secret_key.clone())]
+        [
+            ("AWS_ACCESS_KEY_ID", place.access_key.clone()),
+            ("AWS_SECRET_ACCESS_KEY", place.secret_key.clone()),
+            ("WHARF__STORAGE__S3__PART_SIZE_BYTES", "5242880".to_owned()),
+        ]
     }
 }
 

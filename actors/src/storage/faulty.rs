@@ -287,6 +287,10 @@ impl<S: Storage> Storage for Faulty<S> {
         self.store.scan(cursor, before, now)
     }
 
+    fn close(&self) -> Op<()> {
+        self.store.close()
+    }
+
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>> {
         self.store.note(name, value)
     }

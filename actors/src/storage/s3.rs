@@ -5,11 +5,8 @@
 //! wharf: nothing in S3 keeps a second one away.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::SystemTime,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -18,23 +15,28 @@ use slog::Logger;
 
 use super::{ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket};
 use crate::{Budget, Info, Record, UploadId, parts::Parts, storage::info_json};
-use client::{Attributes, Call, Client, ClientError, ErrorKind as S3Error, MultipartMarker};
-use keeper::Keeper;
+use client::{Attributes, Call, Client, ClientError, ErrorKind as S3Error};
 use plan::Sizes;
 use reader::S3Reader;
 use retry::{RetryPolicy, retried};
 
 mod blob;
 pub mod client;
+mod create;
 mod keeper;
 mod keys;
+mod open;
 mod plan;
 mod reader;
 pub mod retry;
+mod scan;
 mod tail;
 
 /// The most final uploads that are taken up again after a start; more are found in later starts.
 const MOST_WAITING_FINALS: usize = 100_000;
+
+/// No creation takes longer: a multipart upload without an info that is older is left over.
+const CREATION_TAKES_AT_MOST: Duration = Duration::from_secs(3600);
 
 /// Where and how uploads are kept.
 #[derive(Debug, Clone)]
@@ -79,11 +81,18 @@ pub fn open(
     super::in_service(S3Store::new(config, client, parts, budget, logger))
 }
 
+/// The longest upload that a store with this preferred size of parts and this memory budget can take: S3 takes 10,000
+/// parts, and each must fit into memory.
+#[must_use]
+pub fn longest_upload(part_bytes: u64, budget_bytes: u64) -> u64 {
+    Sizes::within(part_bytes, budget_bytes).longest()
+}
+
 impl S3Store {
     /// A store in a client's bucket, which brings parts there by the pool.
     #[must_use]
     pub fn new(config: Config, client: Arc<dyn Client>, parts: Parts, budget: Arc<Budget>, logger: Logger) -> Self {
-        let sizes = Sizes { preferred: config.part_bytes };
+        let sizes = Sizes::within(config.part_bytes, u64::try_from(budget.report().total).unwrap_or(u64::MAX));
         let keepers = AtomicU64::new(0);
         Self { shared: Arc::new(Shared { client, parts, budget, config, sizes, logger, keepers }) }
     }
@@ -196,160 +205,6 @@ impl Shared {
             Record { info, length: head.size, etag: head.etag.quoted(), modified: head.modified }
         }))
     }
-
-    async fn reserve(&self, info: Info) -> Result<UploadId, StorageError> {
-        let (name, attributes) = (info.id.as_str().to_owned(), keys::attributes(&info));
-        if name.contains('+') {
-            return Err(StorageError::new(ErrorKind::Failed, "name the upload", "a + stands in the id"));
-        }
-        let key = self.key(&name);
-        let taken = if_there(self.call("look for the id", || self.client.head_object(&keys::info(&key))).await);
-        if taken.map_err(failed("look for the id"))?.is_some() {
-            return Err(StorageError::new(ErrorKind::Exists, "create", "the id has an info already"));
-        }
-        let tries = AtomicU64::new(0);
-        let create = || {
-            tries.fetch_add(1, Ordering::Relaxed);
-            self.client.create_multipart(&key, attributes.clone())
-        };
-        let multipart = self.call("begin a multipart upload", create).await.map_err(failed("create"))?;
-        if tries.load(Ordering::Relaxed) > 1 {
-            self.abort_others(&key, &multipart).await;
-        }
-        let id = keys::Id { name, multipart }.to_string();
-        UploadId::parse(&id).map_err(|error| StorageError::new(ErrorKind::Failed, "name the upload", error))
-    }
-
-    /// A first try whose answer was lost may have begun a multipart upload that nobody knows.
-    async fn abort_others(&self, key: &str, ours: &str) {
-        let Ok(page) = self.call("list multipart uploads", || self.client.list_multiparts(key, None)).await else {
-            return;
-        };
-        for other in page.entries.into_iter().filter(|other| other.key == key && other.id != ours) {
-            // What is left is found by the reaper, or by the bucket's own rule.
-            let _ = self.abort(key, &other.id).await;
-        }
-    }
-
-    async fn abort(&self, key: &str, multipart: &str) -> Result<(), ClientError> {
-        if_there(self.call("abort a multipart upload", || self.client.abort(key, multipart)).await).map(|_| ())
-    }
-
-    async fn release(&self, id: UploadId) -> Result<(), StorageError> {
-        let Some(id) = keys::Id::parse(id.as_str()) else { return Ok(()) };
-        self.abort(&self.key(&id.name), &id.multipart).await.map_err(failed("abort"))
-    }
-
-    async fn create(self: Arc<Self>, info: Info, ticket: Ticket) -> Result<Opened, StorageError> {
-        let id = keys::Id::parse(info.id.as_str())
-            .ok_or_else(|| StorageError::new(ErrorKind::Failed, "create", "the id was not reserved"))?;
-        let named = async {
-            if info.is_final() {
-                let marker = self.key(&keys::waiting(&id.name));
-                let content = Bytes::copy_from_slice(info.id.as_str().as_bytes());
-                self.put(&marker, content, Attributes::default()).await.map_err(failed("create"))?;
-            }
-            let (key, json) = (keys::info(&self.key(&id.name)), self.encode(&info, &id.name)?);
-            let put = || self.client.put_object(&key, vec![json.clone()], Attributes::default(), true);
-            match self.call("write the info", put).await {
-                // The first try of a retried one may have been ours.
-                Err(error) if error.kind == S3Error::Precondition => {
-                    let stored = self.get(&key).await.map_err(failed("create"))?;
-                    if stored.as_ref() == Some(&json) { Ok(()) } else { Err(failed("create")(error)) }
-                }
-                Err(error) if error.code.as_deref() == Some("NotImplemented") => {
-                    self.put(&key, json, Attributes::default()).await.map_err(failed("create"))
-                }
-                other => other.map(|_| ()).map_err(failed("create")),
-            }
-        };
-        if let Err(error) = named.await {
-            // Nobody got this upload: what can't be removed now is found by the reaper.
-            let _ = self.abort(&self.key(&id.name), &id.multipart).await;
-            if info.is_final() {
-                let _ = self.delete(vec![self.key(&keys::waiting(&id.name))]).await;
-            }
-            return Err(error);
-        }
-        let keeper = Keeper::new(Arc::clone(&self), &id, info.clone(), plan::Plan::default(), None, ticket);
-        let blob = Box::new(blob::S3Blob::start(keeper));
-        Ok(Opened { blob, info, stored: 0, changed: SystemTime::now(), record: None })
-    }
-
-    async fn open(self: Arc<Self>, id: UploadId, ticket: Ticket) -> Result<Opened, StorageError> {
-        let (mut info, parsed, stored_at) = self.dated_info(&id).await?;
-        let is_marked = info.own.as_ref().is_some_and(|own| own.finished);
-        let found = if is_marked { None } else { self.look(&mut info, &parsed).await? };
-        let Some((plan, tail)) = found else {
-            // Completed, or aborted by somebody: the object tells.
-            let record = self.finished(&info, &parsed.name).await?;
-            let gone = || StorageError::new(ErrorKind::NotFound, "open", "its multipart upload was aborted");
-            let record = record.ok_or_else(gone)?;
-            let keeper = Keeper::new(Arc::clone(&self), &parsed, info, plan::Plan::default(), None, ticket);
-            let (info, stored, changed) = (record.info.clone(), record.length, record.modified);
-            return Ok(Opened {
-                blob: Box::new(blob::S3Blob::start(keeper)),
-                info,
-                stored,
-                changed,
-                record: Some(record),
-            });
-        };
-        // Parts have no dates here; an upload that goes on for long has its expiry put off, in the info.
-        let changed = tail.as_ref().map_or(stored_at, |tail| stored_at.max(tail.stored_at));
-        let stored = if info.is_final() { 0 } else { plan.end() + tail.as_ref().map_or(0, |tail| tail.len) };
-        let keeper = Keeper::new(Arc::clone(&self), &parsed, info.clone(), plan, tail, ticket);
-        let blob = Box::new(blob::S3Blob::start(keeper));
-        Ok(Opened { blob, info, stored, changed, record: None })
-    }
-
-    /// What S3 has of an unfinished upload: its parts and its tail. `None` when its multipart upload is gone.
-    async fn look(
-        &self,
-        info: &mut Info,
-        id: &keys::Id,
-    ) -> Result<Option<(plan::Plan, Option<tail::Tail>)>, StorageError> {
-        let key = self.key(&id.name);
-        let (mut listed, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.call("list parts", || self.client.list_parts(&key, &id.multipart, after)).await;
-            let Some(page) = if_there(page).map_err(failed("list parts"))? else { return Ok(None) };
-            listed.extend(page.entries);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
-        let dropped = info.own.as_ref().map(|own| own.dropped_parts.clone()).unwrap_or_default();
-        let (plan, stale) = plan::Plan::found(listed, &dropped);
-        if !stale.is_empty() && !info.is_final() {
-            // They lie behind a gap. Before a part can fill it, the others must be known not to count.
-            info.own.get_or_insert_default().dropped_parts.extend(stale);
-            self.save(info, &id.name).await?;
-        }
-        let tail = tail::find(self, &key, plan.end()).await.map_err(failed("look at the tail"))?;
-        Ok(Some((plan, tail)))
-    }
-
-    async fn scan(&self, after: Option<MultipartMarker>, before: SystemTime) -> Result<ScanPage, StorageError> {
-        let prefix = self.config.prefix.clone();
-        let page = self.call("list multipart uploads", || self.client.list_multiparts(&prefix, after.clone())).await;
-        let page = page.map_err(failed("scan"))?;
-        let mut candidates = Vec::new();
-        for found in page.entries.into_iter().filter(|found| found.initiated < before) {
-            let Some(name) = found.key.strip_prefix(&self.config.prefix) else { continue };
-            let id = keys::Id { name: name.to_owned(), multipart: found.id.clone() }.to_string();
-            let info =
-                if_there(self.call("look for the info", || self.client.head_object(&keys::info(&found.key))).await);
-            match (info.map_err(failed("scan"))?, UploadId::parse(&id)) {
-                (Some(_), Ok(id)) => candidates.push(id),
-                // Begun by a creation that never came to its end.
-                (None, Ok(_)) => self.abort(&found.key, &found.id).await.map_err(failed("scan"))?,
-                (_, Err(_)) => {}
-            }
-        }
-        Ok(ScanPage { candidates, next: page.next.map(|next| ScanCursor(Box::new(next))) })
-    }
 }
 
 impl Storage for S3Store {
@@ -411,10 +266,15 @@ impl Storage for S3Store {
         })
     }
 
-    fn scan(&self, cursor: Option<ScanCursor>, before: SystemTime, _now: SystemTime) -> Op<ScanPage> {
-        let after =
-            cursor.and_then(|ScanCursor(marker)| marker.downcast::<MultipartMarker>().ok()).map(|marker| *marker);
-        self.op(|shared| async move { shared.scan(after, before).await })
+    fn scan(&self, cursor: Option<ScanCursor>, before: SystemTime, now: SystemTime) -> Op<ScanPage> {
+        self.op(move |shared| async move { shared.scan(cursor, before, now).await })
+    }
+
+    fn close(&self) -> Op<()> {
+        self.op(|shared| async move {
+            shared.parts.close().await;
+            Ok(())
+        })
     }
 
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>> {

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Shared, failed, keys,
-    plan::{PART_MIN_BYTES, Plan},
+    plan::Plan,
     tail::{self, Tail},
 };
 use crate::{
@@ -78,6 +78,8 @@ pub(super) struct Keeper {
     staged: Option<u64>,
     under_way: FuturesUnordered<Sending>,
     failure: Option<StorageError>,
+    /// Whether the upload was deleted while parts were under way.
+    has_stray_parts: bool,
     durable: Arc<AtomicU64>,
     /// Held until nothing of the upload is under way any more.
     _ticket: Ticket,
@@ -109,6 +111,7 @@ impl Keeper {
             staged: None,
             under_way: FuturesUnordered::new(),
             failure: None,
+            has_stray_parts: false,
             durable: Arc::new(AtomicU64::new(durable)),
             _ticket: ticket,
         }
@@ -135,6 +138,7 @@ impl Keeper {
         while let Some((number, result)) = self.under_way.next().await {
             self.on_part(number, result);
         }
+        self.clear_up().await;
     }
 
     async fn obey(&mut self, command: Command) {
@@ -163,14 +167,17 @@ impl Keeper {
     /// Takes bytes. They are durable when a part or the tail has them; `sync` waits for that.
     async fn write(&mut self, data: Vec<Bytes>, shares: Vec<Share>) -> Written {
         let len: u64 = data.iter().map(|bytes| bytes.len() as u64).sum();
-        let outcome = self.take(data, shares, len).await;
-        match outcome {
-            Ok(()) => Written { len, failure: None },
-            Err(error) => Written { len: 0, failure: Some(error) },
+        if let Err(error) = self.make_ready(len).await {
+            return Written { len: 0, failure: Some(error) };
         }
+        self.buffer.push(data, shares);
+        self.send_full_parts().await;
+        // They are taken, whatever has become of parts: some may be durable already, so the owner must count them.
+        Written { len, failure: self.failure.clone() }
     }
 
-    async fn take(&mut self, data: Vec<Bytes>, shares: Vec<Share>, len: u64) -> Result<(), StorageError> {
+    /// Whether so many bytes more can be taken.
+    async fn make_ready(&mut self, len: u64) -> Result<(), StorageError> {
         self.failure.clone().map_or(Ok(()), Err)?;
         self.load().await?;
         if let Some(base) = self.staged {
@@ -180,9 +187,7 @@ impl Keeper {
                 return Err(StorageError::new(ErrorKind::TooLarge, "write", cause));
             }
         }
-        self.buffer.push(data, shares);
-        self.send_full_parts().await;
-        self.failure.clone().map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Brings on their way what has filled parts; waits while too many are.
@@ -252,8 +257,8 @@ impl Keeper {
         self.parts_done().await?;
         let rest = if self.loaded { self.buffer.len() } else { self.tail.map_or(0, |tail| tail.len) };
         let is_all = self.info.length == Some(self.plan.end() + rest);
-        let short = self.shared.sizes.may_be_short(self.plan.used(), self.plan.end(), self.info.length);
-        if rest > 0 && (is_all || rest >= PART_MIN_BYTES && short) {
+        let least = self.shared.sizes.least(self.plan.used(), self.plan.end(), self.info.length);
+        if rest > 0 && (is_all || rest >= least) {
             self.load().await?;
             self.send_part(rest).await;
             self.parts_done().await?;
@@ -287,14 +292,22 @@ impl Keeper {
         if self.loaded {
             return Ok(());
         }
+        let share = self.share_for_tail().await;
         let bytes = tail::load(&self.shared, &self.key).await.map_err(failed("read the tail"))?.unwrap_or_default();
         let expected = self.tail.map_or(0, |tail| tail.len);
         if bytes.len() as u64 != expected {
             return Err(StorageError::new(ErrorKind::Failed, "read the tail", "it has another length than before"));
         }
-        self.buffer.push(vec![bytes], Vec::new());
+        self.buffer.push(vec![bytes], share.into_iter().collect());
         self.loaded = true;
         Ok(())
+    }
+
+    /// Memory for the tail. When there is none for long it is done without: what waits to be put behind the tail may be the
+    /// very memory that is missing.
+    async fn share_for_tail(&mut self) -> Option<Share> {
+        let len = usize::try_from(self.tail.map_or(0, |tail| tail.len)).unwrap_or(usize::MAX);
+        tokio::time::timeout(LOOK_AROUND, self.shared.budget.take(len)).await.ok()
     }
 
     /// Gives memory back that others wait for.

@@ -8,6 +8,9 @@ use crate::Info;
 /// The markers of final uploads that wait for their partial ones.
 pub(super) const FINALS: &str = ".wharf/finals/";
 
+/// The markers of finished partial uploads that may expire.
+pub(super) const PARTIALS: &str = ".wharf/partials/";
+
 /// The most bytes of metadata that S3 takes, names and values together.
 const METADATA_MAX_BYTES: usize = 2048;
 
@@ -51,6 +54,11 @@ pub(super) fn tail(key: &str) -> String {
 /// The marker of a final upload that waits.
 pub(super) fn waiting(name: &str) -> String {
     format!("{FINALS}{name}")
+}
+
+/// The marker of a finished partial upload that may expire.
+pub(super) fn lapsing(name: &str, multipart: &str) -> String {
+    format!("{PARTIALS}{name}+{multipart}")
 }
 
 /// What the object is to carry: the metadata, as far as it is fit for headers, and `filetype` as its media type.

@@ -11,33 +11,48 @@ pub(super) const PART_MAX_BYTES: u64 = 5 << 30;
 pub(super) const OBJECT_MAX_BYTES: u64 = 5 << 40;
 pub(super) const PARTS_MAX: u16 = 10_000;
 
-/// After so many parts of an upload of unknown length they get twice as large.
-const PARTS_OF_A_SIZE: u16 = 1000;
+/// So many parts of an upload of unknown length may be as small as S3 takes them; from then on the smallest doubles after
+/// every so many.
+const SMALL_PARTS: u16 = 3000;
+const PARTS_OF_A_SIZE: u16 = 300;
 
 /// How large parts are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
     /// Unless more is needed.
     pub(super) preferred: u64,
+    /// What fits into memory.
+    pub(super) largest: u64,
 }
 
 impl Sizes {
+    /// Sizes for a memory budget of so many bytes: a part must fit into half of it, so that others can be filled too.
+    pub(super) fn within(preferred: u64, budget: u64) -> Self {
+        let largest = (budget / 2).clamp(PART_MIN_BYTES, PART_MAX_BYTES);
+        Self { preferred: preferred.clamp(PART_MIN_BYTES, largest), largest }
+    }
+
+    /// The longest upload that surely fits into the numbers: half of them may go to parts of the smallest size before
+    /// a length is known.
+    pub(super) fn longest(self) -> u64 {
+        (self.largest * u64::from(PARTS_MAX / 2)).min(OBJECT_MAX_BYTES)
+    }
+
     /// The size of the next part of an upload that has used so many numbers for so many bytes.
     pub(super) fn next(self, used: u16, bytes: u64, length: Option<u64>) -> u64 {
+        self.preferred.max(self.least(used, bytes, length))
+    }
+
+    /// How small the next part may be without the numbers running out: with each at least as large as the rest needs on
+    /// average, they never do.
+    pub(super) fn least(self, used: u16, bytes: u64, length: Option<u64>) -> u64 {
         let numbers = u64::from(PARTS_MAX.saturating_sub(used)).max(1);
         let needed = match length {
             Some(length) => length.saturating_sub(bytes).div_ceil(numbers),
-            None => self.preferred << (used / PARTS_OF_A_SIZE),
+            None if used < SMALL_PARTS => PART_MIN_BYTES,
+            None => PART_MIN_BYTES << (1 + (used - SMALL_PARTS) / PARTS_OF_A_SIZE),
         };
-        needed.max(self.preferred).clamp(PART_MIN_BYTES, PART_MAX_BYTES)
-    }
-
-    /// Whether a part may be smaller than that, and the numbers that are left still do.
-    pub(super) fn may_be_short(self, used: u16, bytes: u64, length: Option<u64>) -> bool {
-        let left = length.map_or(OBJECT_MAX_BYTES, |length| length.saturating_sub(bytes));
-        let few = used < PARTS_MAX / 2;
-        let enough = left.div_ceil(self.preferred.max(PART_MIN_BYTES)) < u64::from(PARTS_MAX.saturating_sub(used)) / 2;
-        few || enough && length.is_some()
+        needed.clamp(PART_MIN_BYTES, self.largest)
     }
 }
 
@@ -171,26 +186,60 @@ mod tests {
         assert_eq!(plan.whole(), Some(vec![(1, ETag::new("a")), (4, ETag::new("d"))]));
     }
 
-    #[test]
-    fn the_largest_object_fits_into_the_numbers() {
-        let sizes = Sizes { preferred: 8 << 20 };
-        for length in [None, Some(OBJECT_MAX_BYTES), Some(100 << 30), Some(1)] {
-            let mut plan = Plan::default();
-            while plan.end() < length.unwrap_or(OBJECT_MAX_BYTES) {
-                let size = sizes.next(plan.used(), plan.end(), length);
-                assert!((PART_MIN_BYTES..=PART_MAX_BYTES).contains(&size));
-                plan.add(size).expect("a number is left");
-            }
-        }
-        assert_eq!(sizes.next(0, 0, Some(1 << 30)), 8 << 20);
+    const MIB: u64 = 1 << 20;
+
+    /// All sizes that can be set, and budgets.
+    fn all_sizes() -> Vec<Sizes> {
+        let of_budget = |budget: u64| [5, 8, 50, 5000].map(|preferred| Sizes::within(preferred * MIB, budget * MIB));
+        [10, 16, 100, 256, 1024, 1 << 20].into_iter().flat_map(of_budget).collect()
     }
 
     #[test]
-    fn short_parts_leave_enough_numbers() {
-        let sizes = Sizes { preferred: 8 << 20 };
-        assert!(sizes.may_be_short(0, 0, None));
-        assert!(!sizes.may_be_short(6_000, 0, None));
-        assert!(sizes.may_be_short(6_000, 0, Some(1 << 30)));
-        assert!(!sizes.may_be_short(6_000, 0, Some(1 << 40)));
+    fn the_longest_upload_fits_into_the_numbers() {
+        for sizes in all_sizes() {
+            let longest = sizes.longest();
+            // With parts as small as they may be, or as they are filled; the length known at first, later, or never.
+            for size in [Sizes::least, Sizes::next] {
+                for known_from in [0, 1, 2_999, 4_000, 5_000, 5_001, 9_000, PARTS_MAX] {
+                    let mut plan = Plan::default();
+                    while plan.end() < longest {
+                        let length = (plan.used() >= known_from).then_some(longest);
+                        let size = size(sizes, plan.used(), plan.end(), length);
+                        assert!((PART_MIN_BYTES..=sizes.largest).contains(&size));
+                        plan.add(size).unwrap_or_else(|| panic!("{sizes:?}, length known from part {known_from}"));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_have_the_preferred_size_unless_more_is_needed() {
+        let sizes = Sizes::within(8 * MIB, 256 * MIB);
+        assert_eq!((sizes.largest, sizes.longest()), (128 * MIB, 625 << 30));
+        assert_eq!((sizes.next(0, 0, Some(1 << 30)), sizes.least(0, 0, Some(1 << 30))), (8 * MIB, 5 * MIB));
+        assert_eq!(sizes.next(0, 0, Some(100_000 * MIB)), 10 * MIB);
+        assert_eq!((sizes.next(0, 0, None), sizes.next(3_300, 0, None)), (8 * MIB, 20 * MIB));
+        assert_eq!(Sizes::within(8 * MIB, 1 << 40).longest(), OBJECT_MAX_BYTES);
+    }
+
+    /// What PATCHes of 1 MiB cost: each puts the tail anew, until that is large enough for a part.
+    #[test]
+    fn small_requests_write_at_most_four_bytes_for_each() {
+        for sizes in all_sizes() {
+            for length in [None, Some(64 * MIB), Some(40 << 30)] {
+                let (mut plan, mut tail, mut written) = (Plan::default(), 0, 0);
+                let total = length.unwrap_or(14 << 30);
+                while plan.end() + tail < total {
+                    tail += MIB;
+                    written += tail;
+                    if tail >= sizes.least(plan.used(), plan.end(), length) || plan.end() + tail == total {
+                        plan.add(tail).expect("a number is left");
+                        tail = 0;
+                    }
+                }
+                assert!(written <= 4 * total, "{sizes:?}, {length:?}: {written} for {total}");
+            }
+        }
     }
 }

@@ -9,6 +9,9 @@ use tokio::sync::oneshot;
 use super::{Shared, client::Body, failed};
 use crate::storage::{ErrorKind, Op, Reader, StorageError};
 
+/// How often a body may break off in a row without a byte.
+const BREAKS_MAX: u32 = 5;
+
 /// A body that is being read, at the place where it has come to.
 struct OpenBody {
     at: u64,
@@ -46,16 +49,21 @@ impl Reader for S3Reader {
             };
             let mut open = match left {
                 Some(open) => open,
-                None => {
-                    let get = || shared.client.get_object(&key, Some((at, length - 1)));
-                    let body = shared.call("read an object", get).await.map_err(failed("read"))?.body;
-                    OpenBody { at, body, rest: Bytes::new() }
-                }
+                None => OpenBody { at, body: read_from(&shared, &key, at, length).await?, rest: Bytes::new() },
             };
+            let mut breaks = 0;
             while open.rest.is_empty() {
-                let piece = open.body.try_next().await.map_err(failed("read"))?;
-                let cut = || StorageError::new(ErrorKind::Failed, "read", "the object ended early");
-                open.rest = piece.ok_or_else(cut)?;
+                open.rest = match open.body.try_next().await {
+                    Ok(Some(piece)) => piece,
+                    // It is gone on with from here; what is read must come to its end, or say that it can't.
+                    Ok(None) | Err(_) if breaks < BREAKS_MAX => {
+                        breaks += 1;
+                        open.body = read_from(&shared, &key, at, length).await?;
+                        Bytes::new()
+                    }
+                    Ok(None) => return Err(StorageError::new(ErrorKind::Failed, "read", "the object ended early")),
+                    Err(error) => return Err(failed("read")(error)),
+                };
             }
             let piece = open.rest.split_to(len.min(open.rest.len()));
             open.at += piece.len() as u64;
@@ -64,4 +72,9 @@ impl Reader for S3Reader {
             Ok(piece)
         })
     }
+}
+
+async fn read_from(shared: &Shared, key: &str, at: u64, length: u64) -> Result<Body, StorageError> {
+    let get = || shared.client.get_object(key, Some((at, length - 1)));
+    Ok(shared.call("read an object", get).await.map_err(failed("read"))?.body)
 }

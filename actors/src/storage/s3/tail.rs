@@ -25,14 +25,38 @@ pub(super) struct Tail {
     pub(super) stored_at: SystemTime,
 }
 
-/// The tail of an upload whose parts end at `end`, if it has one that counts.
-pub(super) async fn find(shared: &Shared, key: &str, end: u64) -> Result<Option<Tail>, ClientError> {
+/// What was found where a tail may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// None that counts.
+    Nothing,
+    /// One that begins where the parts end.
+    Counting(Tail),
+    /// One that begins behind that: parts that were there when it was stored are missing.
+    Ahead,
+}
+
+impl Found {
+    /// The tail that counts.
+    pub(super) fn counting(self) -> Option<Tail> {
+        match self {
+            Self::Counting(tail) => Some(tail),
+            Self::Nothing | Self::Ahead => None,
+        }
+    }
+}
+
+/// Looks for the tail of an upload whose parts end at `end`.
+pub(super) async fn find(shared: &Shared, key: &str, end: u64) -> Result<Found, ClientError> {
     let key = keys::tail(key);
     let head = if_there(shared.call("look at the tail", || shared.client.head_object(&key)).await)?;
-    Ok(head.and_then(|head| {
-        let start = head.attributes.metadata.get(START).map_or(Some(end), |start| start.parse().ok());
-        (start == Some(end) && head.size > 0).then_some(Tail { start: end, len: head.size, stored_at: head.modified })
-    }))
+    let Some(head) = head.filter(|head| head.size > 0) else { return Ok(Found::Nothing) };
+    let start = head.attributes.metadata.get(START).map_or(Some(end), |start| start.parse().ok());
+    Ok(match start {
+        Some(start) if start == end => Found::Counting(Tail { start, len: head.size, stored_at: head.modified }),
+        Some(start) if start > end => Found::Ahead,
+        _ => Found::Nothing,
+    })
 }
 
 /// The bytes of a tail.

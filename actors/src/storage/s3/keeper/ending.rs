@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use slog::warn;
 
 use super::{Buffer, Keeper};
 use crate::{
-    Info, Record, UploadId,
+    Info, Kind, Record, UploadId,
     storage::{
         ErrorKind, StorageError,
         s3::{
-            client::{ETag, ErrorKind as S3Error},
-            failed, if_there, keys,
+            client::{Attributes, ETag, ErrorKind as S3Error},
+            failed, keys,
             plan::{PART_MAX_BYTES, PART_MIN_BYTES, PARTS_MAX, Plan},
         },
     },
@@ -28,6 +29,11 @@ impl Keeper {
         // The length may have been declared since the tail was put: then its bytes are the last part.
         self.info.length = info.length;
         self.sync().await?;
+        if info.kind == Kind::Partial && info.own.as_ref().is_some_and(|own| own.expires_at_secs.is_some()) {
+            // Before it is finished: a crash in between must not leave it unseen for ever.
+            let marker = self.shared.key(&keys::lapsing(&self.name, &self.multipart));
+            self.shared.put(&marker, Bytes::new(), Attributes::default()).await.map_err(failed("finish"))?;
+        }
         self.complete(&info).await?;
         self.save(info).await?;
         let mut done = Vec::new();
@@ -143,20 +149,27 @@ impl Keeper {
         self.parts_done().await
     }
 
-    /// Removes all that S3 has of the upload.
+    /// Removes all that S3 has of the upload. Parts that are under way, perhaps for minutes, are not waited for: what comes
+    /// of them goes when the last has ended, by [`Self::clear_up`].
     pub(super) async fn delete(&mut self) -> Result<(), StorageError> {
-        // A part under way would outlive an abort.
-        while let Some((number, result)) = super::StreamExt::next(&mut self.under_way).await {
-            self.on_part(number, result);
-        }
         let shared = &self.shared;
-        let aborted = if_there(shared.call("abort", || shared.client.abort(&self.key, &self.multipart)).await);
-        aborted.map_err(failed("delete"))?;
+        shared.abort(&self.key, &self.multipart).await.map_err(failed("delete"))?;
         let bytes = vec![self.key.clone(), keys::tail(&self.key)];
         shared.delete(bytes).await.map_err(failed("delete"))?;
-        let known = vec![keys::info(&self.key), shared.key(&keys::waiting(&self.name))];
+        let mut known = vec![keys::info(&self.key), shared.key(&keys::waiting(&self.name))];
+        if self.info.kind == Kind::Partial {
+            known.push(shared.key(&keys::lapsing(&self.name, &self.multipart)));
+        }
         shared.delete(known).await.map_err(failed("delete"))?;
         self.buffer = Buffer::default();
+        self.has_stray_parts = !self.under_way.is_empty();
         Ok(())
+    }
+
+    /// A part that was under way when its upload was deleted may have been stored after the abort.
+    pub(super) async fn clear_up(&mut self) {
+        if self.has_stray_parts && self.shared.abort(&self.key, &self.multipart).await.is_err() {
+            warn!(self.shared.logger, "parts of a deleted upload may be left"; "key" => &self.key, "multipart" => &self.multipart);
+        }
     }
 }

@@ -1,0 +1,90 @@
+//! How an upload is found in S3: its `.info`, and its parts and its tail, or its finished object.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    ErrorKind, Opened, Shared, StorageError, Ticket, blob, client::ListedPart, failed, if_there, keeper::Keeper, keys,
+    plan, tail,
+};
+use crate::{Info, UploadId};
+
+/// How often the parts are listed again when a list can't be all, and how long one waits before the first time; it
+/// doubles with each one more.
+const LIST_AGAIN: u32 = 4;
+const LIST_PAUSE: Duration = Duration::from_millis(150);
+
+impl Shared {
+    pub(super) async fn open(self: Arc<Self>, id: UploadId, ticket: Ticket) -> Result<Opened, StorageError> {
+        let (mut info, parsed, stored_at) = self.dated_info(&id).await?;
+        let is_marked = info.own.as_ref().is_some_and(|own| own.finished);
+        let found = if is_marked { None } else { self.look(&mut info, &parsed).await? };
+        let Some((plan, tail)) = found else {
+            // Completed, or aborted by somebody: the object tells.
+            let record = self.finished(&info, &parsed.name).await?;
+            let gone = || StorageError::new(ErrorKind::NotFound, "open", "its multipart upload was aborted");
+            let record = record.ok_or_else(gone)?;
+            let keeper = Keeper::new(Arc::clone(&self), &parsed, info, plan::Plan::default(), None, ticket);
+            let (info, stored, changed) = (record.info.clone(), record.length, record.modified);
+            return Ok(Opened {
+                blob: Box::new(blob::S3Blob::start(keeper)),
+                info,
+                stored,
+                changed,
+                record: Some(record),
+            });
+        };
+        // Parts have no dates here; an upload that goes on for long has its expiry put off, in the info.
+        let changed = tail.as_ref().map_or(stored_at, |tail| stored_at.max(tail.stored_at));
+        let stored = if info.is_final() { 0 } else { plan.end() + tail.as_ref().map_or(0, |tail| tail.len) };
+        let keeper = Keeper::new(Arc::clone(&self), &parsed, info.clone(), plan, tail, ticket);
+        let blob = Box::new(blob::S3Blob::start(keeper));
+        Ok(Opened { blob, info, stored, changed, record: None })
+    }
+
+    /// What S3 has of an unfinished upload: its parts and its tail. `None` when its multipart upload is gone.
+    async fn look(
+        &self,
+        info: &mut Info,
+        id: &keys::Id,
+    ) -> Result<Option<(plan::Plan, Option<tail::Tail>)>, StorageError> {
+        let key = self.key(&id.name);
+        let dropped = info.own.as_ref().map(|own| own.dropped_parts.clone()).unwrap_or_default();
+        for again in 0.. {
+            let Some(listed) = self.list_parts(&key, &id.multipart).await? else { return Ok(None) };
+            let (plan, stale) = plan::Plan::found(listed, &dropped);
+            let tail = tail::find(self, &key, plan.end()).await.map_err(failed("look at the tail"))?;
+            let is_behind = matches!(tail, tail::Found::Ahead);
+            // A list may lag behind what was stored. With a gap in it, or a tail that begins where no part ends, it does, or
+            // a part has failed: one more look costs little, and dropping acknowledged bytes would cost all.
+            if (is_behind || !stale.is_empty()) && again < LIST_AGAIN {
+                tokio::time::sleep(LIST_PAUSE * 2_u32.pow(again)).await;
+                continue;
+            }
+            if is_behind {
+                let cause = "the list of parts ends before the tail begins, and those bytes were acknowledged";
+                return Err(StorageError::new(ErrorKind::Failed, "list parts", cause));
+            }
+            if !stale.is_empty() && !info.is_final() {
+                // They lie behind a gap. Before a part can fill it, the others must be known not to count.
+                info.own.get_or_insert_default().dropped_parts.extend(stale);
+                self.save(info, &id.name).await?;
+            }
+            return Ok(Some((plan, tail.counting())));
+        }
+        Ok(None)
+    }
+
+    /// All parts; `None` when the multipart upload is gone.
+    async fn list_parts(&self, key: &str, multipart: &str) -> Result<Option<Vec<ListedPart>>, StorageError> {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.call("list parts", || self.client.list_parts(key, multipart, after)).await;
+            let Some(page) = if_there(page).map_err(failed("list parts"))? else { return Ok(None) };
+            listed.extend(page.entries);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(Some(listed)),
+            }
+        }
+    }
+}
