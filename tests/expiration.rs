@@ -117,10 +117,7 @@ fn a_partial_upload_expires_finished_or_not() {
     let (open, done) =
         (server.create_with(&[PARTIAL, ("Upload-Length", "5")]), server.uploaded_with(&[PARTIAL], b"hello"));
     wait_until_gone(&server, &open);
-    // In S3 nothing looks for those that are finished yet.
-    if server.is_on_disk() {
-        wait_until_gone(&server, &done);
-    }
+    wait_until_gone(&server, &done);
 }
 
 /// Expiration: an upload whose bytes are on their way is in use, however slow it is.
