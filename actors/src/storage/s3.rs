@@ -11,6 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
+use quick_cache::sync::Cache;
 use slog::Logger;
 
 use super::{ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket};
@@ -34,6 +35,9 @@ mod tail;
 
 /// The most final uploads that are taken up again after a start; more are found in later starts.
 const MOST_WAITING_FINALS: usize = 100_000;
+
+/// How many uploads whose keepers have ended are remembered; some hundred bytes each.
+const REMEMBERED: usize = 16_384;
 
 /// No creation takes longer: a multipart upload without an info that is older is left over.
 const CREATION_TAKES_AT_MOST: Duration = Duration::from_secs(3600);
@@ -67,6 +71,8 @@ pub(crate) struct Shared {
     sizes: Sizes,
     logger: Logger,
     keepers: AtomicU64,
+    /// How many bytes an upload had when its keeper ended, by its key: a list of parts may not know that yet.
+    left_with: Cache<String, u64>,
 }
 
 /// The store as the service uses it; see [`S3Store::new`]. In builds for tests its operations can be made to fail, by a
@@ -94,7 +100,8 @@ impl S3Store {
     pub fn new(config: Config, client: Arc<dyn Client>, parts: Parts, budget: Arc<Budget>, logger: Logger) -> Self {
         let sizes = Sizes::within(config.part_bytes, u64::try_from(budget.report().total).unwrap_or(u64::MAX));
         let keepers = AtomicU64::new(0);
-        Self { shared: Arc::new(Shared { client, parts, budget, config, sizes, logger, keepers }) }
+        let left_with = Cache::new(REMEMBERED);
+        Self { shared: Arc::new(Shared { client, parts, budget, config, sizes, logger, keepers, left_with }) }
     }
 
     fn op<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Op<T>

@@ -78,7 +78,8 @@ pub(super) struct Keeper {
     staged: Option<u64>,
     under_way: FuturesUnordered<Sending>,
     failure: Option<StorageError>,
-    /// Whether the upload was deleted while parts were under way.
+    /// Whether nothing of the upload is to be left; and whether parts were under way when it was deleted.
+    is_deleted: bool,
     has_stray_parts: bool,
     durable: Arc<AtomicU64>,
     /// Held until nothing of the upload is under way any more.
@@ -111,6 +112,7 @@ impl Keeper {
             staged: None,
             under_way: FuturesUnordered::new(),
             failure: None,
+            is_deleted: false,
             has_stray_parts: false,
             durable: Arc::new(AtomicU64::new(durable)),
             _ticket: ticket,
@@ -138,7 +140,11 @@ impl Keeper {
         while let Some((number, result)) = self.under_way.next().await {
             self.on_part(number, result);
         }
-        self.clear_up().await;
+        if self.is_deleted {
+            self.clear_up().await;
+        } else {
+            self.shared.left_with.insert(self.key.clone(), self.durable.load(Ordering::Acquire));
+        }
     }
 
     async fn obey(&mut self, command: Command) {

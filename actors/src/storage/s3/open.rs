@@ -49,19 +49,21 @@ impl Shared {
     ) -> Result<Option<(plan::Plan, Option<tail::Tail>)>, StorageError> {
         let key = self.key(&id.name);
         let dropped = info.own.as_ref().map(|own| own.dropped_parts.clone()).unwrap_or_default();
+        let left_with = self.left_with.get(&key).unwrap_or(0);
         for again in 0.. {
             let Some(listed) = self.list_parts(&key, &id.multipart).await? else { return Ok(None) };
             let (plan, stale) = plan::Plan::found(listed, &dropped);
             let tail = tail::find(self, &key, plan.end()).await.map_err(failed("look at the tail"))?;
-            let is_behind = matches!(tail, tail::Found::Ahead);
-            // A list may lag behind what was stored. With a gap in it, or a tail that begins where no part ends, it does, or
-            // a part has failed: one more look costs little, and dropping acknowledged bytes would cost all.
+            let end = plan.end() + tail.counting().map_or(0, |tail| tail.len);
+            let is_behind = matches!(tail, tail::Found::Ahead) || end < left_with;
+            // A list may lag behind what was stored. When it ends before what is known to be there it does, and with a gap in
+            // it, or a part has failed: one more look costs little, and dropping acknowledged bytes would cost all.
             if (is_behind || !stale.is_empty()) && again < LIST_AGAIN {
                 tokio::time::sleep(LIST_PAUSE * 2_u32.pow(again)).await;
                 continue;
             }
             if is_behind {
-                let cause = "the list of parts ends before the tail begins, and those bytes were acknowledged";
+                let cause = "the list of parts lacks some that were acknowledged";
                 return Err(StorageError::new(ErrorKind::Failed, "list parts", cause));
             }
             if !stale.is_empty() && !info.is_final() {

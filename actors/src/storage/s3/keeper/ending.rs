@@ -162,7 +162,8 @@ impl Keeper {
         }
         shared.delete(known).await.map_err(failed("delete"))?;
         self.buffer = Buffer::default();
-        self.has_stray_parts = !self.under_way.is_empty();
+        shared.left_with.remove(&self.key);
+        (self.is_deleted, self.has_stray_parts) = (true, !self.under_way.is_empty());
         Ok(())
     }
 
