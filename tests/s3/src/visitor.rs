@@ -188,7 +188,15 @@ impl Visitor {
 
     /// Puts an object there.
     pub fn put(&self, key: &str, bytes: impl Into<Bytes>) {
-        let put = self.client.put_object().bucket(&self.place.bucket).key(self.key(key));
+        self.put_with(key, bytes, &[]);
+    }
+
+    /// Puts an object there, with metadata.
+    pub fn put_with(&self, key: &str, bytes: impl Into<Bytes>, metadata: &[(&str, &str)]) {
+        let mut put = self.client.put_object().bucket(&self.place.bucket).key(self.key(key));
+        for (name, value) in metadata {
+            put = put.metadata(*name, *value);
+        }
         let _ = done(self.runtime.block_on(put.body(ByteStream::from(bytes.into())).send()));
     }
 
