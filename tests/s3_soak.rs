@@ -28,6 +28,16 @@ enum Cut {
     Stall,
 }
 
+/// An upload as its client knows it.
+struct Upload {
+    path: String,
+    bytes: Vec<u8>,
+    /// The offset that the server has told.
+    acknowledged: u64,
+    /// The offset after all that was ever sent: a request that broke off may still be on its way.
+    reach: u64,
+}
+
 struct Caller<'run> {
     server: &'run Server,
     random: Random,
@@ -80,62 +90,66 @@ impl Caller<'_> {
         let is_deferred = self.random.one_in(4);
         let declared = if is_deferred { ("Upload-Defer-Length", "1") } else { ("Upload-Length", length.as_str()) };
         let path = self.server.create_with(&[&[declared], headers].concat());
-        let mut acknowledged = 0;
-        while acknowledged < bytes.len() as u64 {
-            acknowledged = self.append(&path, &bytes, acknowledged);
+        let mut upload = Upload { path, bytes, acknowledged: 0, reach: 0 };
+        while upload.acknowledged < upload.bytes.len() as u64 {
+            self.append(&mut upload);
         }
         if is_deferred {
-            let mut status = 0;
             wait_until("the length is declared", || {
-                status = self.server.patch_with(&path, acknowledged, &[("Upload-Length", &length)], b"").status;
-                let length_is_known = self.server.head(&path).header("Upload-Length").is_some();
-                status == 204 || length_is_known
+                let offset = upload.acknowledged;
+                let status = self.server.patch_with(&upload.path, offset, &[("Upload-Length", &length)], b"").status;
+                // The answer may be lost, and the length declared.
+                status == 204 || self.server.head(&upload.path).header("Upload-Length").is_some()
             });
         }
-        self.arrives(&path, &bytes);
-        (path, bytes)
+        self.arrives(&upload.path, &upload.bytes);
+        (upload.path, upload.bytes)
     }
 
-    /// One PATCH, whole or not; the offset that the server tells after it.
-    fn append(&mut self, path: &str, bytes: &[u8], from: u64) -> u64 {
-        let rest = bytes.len() as u64 - from;
+    /// One PATCH, whole or not.
+    fn append(&mut self, upload: &mut Upload) {
+        let from = upload.acknowledged;
+        let rest = upload.bytes.len() as u64 - from;
         let length = if self.random.one_in(2) { rest } else { self.random.among(1..rest + 1) };
-        let body = &bytes[from as usize..(from + length) as usize];
+        let body = &upload.bytes[from as usize..(from + length) as usize];
         if self.random.one_in(2) {
-            let response = self.server.patch(path, from, body);
+            let response = self.server.patch(&upload.path, from, body);
+            upload.reach = upload.reach.max(from + length);
             if response.status == 204 {
-                assert_eq!(response.offset(), from + length, "{path}");
-                return from + length;
+                assert_eq!(response.offset(), from + length, "{}", upload.path);
+                upload.acknowledged = from + length;
+                return;
             }
-            // What S3 could not be made to take within its time is sent again.
-            assert!([409, 500, 503].contains(&response.status), "{path}: {response:?}");
-            return self.told(path, from, bytes.len() as u64);
+            // What S3 could not be made to take within its time is sent again; and a request that had broken off may come in
+            // between, late but valid.
+            assert!([400, 409, 500, 503].contains(&response.status), "{}: {response:?}", upload.path);
+            return self.ask(upload);
         }
         self.cuts += 1;
         let sent = &body[..self.random.index(body.len() + 1)];
         let (offset, announced) = (from.to_string(), length.to_string());
         let headers = [OFFSET_TYPE, ("Upload-Offset", offset.as_str()), ("Content-Length", &announced)];
         let mut client = self.server.connect();
-        client.send(head("PATCH", path, &headers));
+        client.send(head("PATCH", &upload.path, &headers));
         client.send(sent);
-        let stalled = match [Cut::Close, Cut::Reset, Cut::Stall][self.random.index(3)] {
+        upload.reach = upload.reach.max(from + sent.len() as u64);
+        let _stalled = match [Cut::Close, Cut::Reset, Cut::Stall][self.random.index(3)] {
             Cut::Close => None,
             Cut::Reset => {
                 client.reset();
-                return self.told(path, from, from + sent.len() as u64);
+                None
             }
             Cut::Stall => Some(client),
         };
-        let told = self.told(path, from, from + sent.len() as u64);
-        drop(stalled);
-        told
+        self.ask(upload);
     }
 
     /// The offset that HEAD tells: no byte of what was acknowledged is missing, and none was made up.
-    fn told(&self, path: &str, least: u64, most: u64) -> u64 {
-        let offset = self.server.offset(path);
-        assert!((least..=most).contains(&offset), "{path}: {offset} is not between {least} and {most}");
-        offset
+    fn ask(&self, upload: &mut Upload) {
+        let offset = self.server.offset(&upload.path);
+        let possible = upload.acknowledged..=upload.reach;
+        assert!(possible.contains(&offset), "{}: {offset} is not in {possible:?}", upload.path);
+        upload.acknowledged = offset;
     }
 
     fn arrives(&self, path: &str, bytes: &[u8]) {

@@ -10,7 +10,7 @@ use super::{Shared, client::Body, failed};
 use crate::storage::{ErrorKind, Op, Reader, StorageError};
 
 /// How often a body may break off in a row without a byte.
-const BREAKS_MAX: u32 = 5;
+pub(super) const BREAKS_MAX: u32 = 5;
 
 /// A body that is being read, at the place where it has come to.
 struct OpenBody {

@@ -13,6 +13,7 @@ use crate::{
             client::{Attributes, ETag, ErrorKind as S3Error},
             failed, keys,
             plan::{PART_MAX_BYTES, PART_MIN_BYTES, PARTS_MAX, Plan},
+            reader::BREAKS_MAX,
         },
     },
 };
@@ -125,7 +126,7 @@ impl Keeper {
 
     async fn stream(&mut self, sources: &[Source]) -> Result<(), StorageError> {
         for source in sources {
-            let mut at = 0;
+            let (mut at, mut breaks) = (0, 0);
             while at < source.len {
                 let get = || self.shared.client.get_object(&source.key, Some((at, source.len - 1)));
                 let object = self.shared.call("read a partial upload", get).await.map_err(failed("concatenate"))?;
@@ -137,7 +138,8 @@ impl Keeper {
                     self.buffer.push(vec![piece], Vec::new());
                     self.send_full_parts().await;
                 }
-                if at == before {
+                breaks = if at == before { breaks + 1 } else { 0 };
+                if breaks > BREAKS_MAX {
                     return Err(StorageError::new(ErrorKind::Failed, "concatenate", "a partial upload can't be read"));
                 }
             }
