@@ -1,6 +1,7 @@
 //! Crashes, over and over: SIGKILL in the midst of whatever several clients have just asked for, a start on the same
 //! directory, and the comparison of what is there with what was promised. `WHARF_SOAK_KILLS` says how often,
-//! `WHARF_SOAK_SEED` repeats the clients' choices.
+//! `WHARF_SOAK_SEED` repeats the clients' choices. With `WHARF_SOAK_FAULTS` the store is S3, and fails for so many
+//! requests of a hundred.
 
 mod support;
 
@@ -12,10 +13,11 @@ use std::{
 };
 
 use support::{
-    OFFSET_TYPE, Response, Server, Signal,
-    soak::{Content, Message, Random, Shape, check_directory, setting},
+    Bed, OFFSET_TYPE, Response, Server, Signal,
+    soak::{Content, Message, Random, Shape, check_directory, disturb, setting},
     wait_until,
 };
+use wharf_s3_testbed::Proxy;
 
 const CALLERS: u64 = 6;
 const DURABILITIES: [&str; 3] = ["storage.durability=none", "storage.durability=complete", "storage.durability=always"];
@@ -439,14 +441,29 @@ fn asked(server: &Server, path: &str) -> Response {
     response
 }
 
+/// A server, and the proxy before its store if that is to fail.
+fn start(seed: u64, faults_percent: u64) -> (Option<Proxy>, Server) {
+    let flags = ["--set", DURABILITIES[0]];
+    if faults_percent == 0 {
+        return (None, Server::start(&flags));
+    }
+    let bed = Bed::start();
+    let proxy = Proxy::start(&bed.endpoint());
+    let endpoint = proxy.endpoint();
+    let server = Server::start_s3(bed, Some(&endpoint), &flags);
+    disturb(&proxy, seed, faults_percent);
+    (Some(proxy), server)
+}
+
 /// Whenever the server is killed: what it promised is there, what is there is right, and clients can go on.
 #[test]
 fn what_was_acknowledged_survives_kills() {
     let (kills, seed) = (setting("WHARF_SOAK_KILLS", 8), setting("WHARF_SOAK_SEED", 1));
-    say(&format!("kills: WHARF_SOAK_SEED={seed} WHARF_SOAK_KILLS={kills}"));
+    let faults = setting("WHARF_SOAK_FAULTS", 0);
+    say(&format!("kills: WHARF_SOAK_SEED={seed} WHARF_SOAK_KILLS={kills} WHARF_SOAK_FAULTS={faults}"));
     let mut random = Random::new(seed);
     let mut callers: Vec<Caller> = (0..CALLERS).map(|_| Caller::new(random.next())).collect();
-    let mut server = Server::start(&["--set", DURABILITIES[0]]);
+    let (proxy, mut server) = start(seed, faults);
     let mut looked_at = 0;
     for kill in 0..kills as usize {
         let load = Load::new(&server, &mut random);
@@ -472,6 +489,8 @@ fn what_was_acknowledged_survives_kills() {
     assert!(server.stop().success());
     looked_at += if server.is_on_disk() { check_directory(&server.dir()) } else { 0 };
     report(kills, &callers, looked_at);
+    let met = proxy.map_or(0, |proxy| proxy.counts().faulty());
+    say(&format!("kills: {met} requests to S3 met a fault, or were a list of parts"));
 }
 
 fn report(kills: u64, callers: &[Caller], looked_at: u64) {

@@ -1,10 +1,11 @@
 //! What the soaks share: seeded chance, contents that can be told from their name, requests that may end at any byte,
-//! and a look at what a server left in its directory.
+//! a look at what a server left in its directory, and an S3 service that fails.
 
-use std::{env, fs, ops::Range, path::Path};
+use std::{env, fs, ops::Range, path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::Digest;
+use wharf_s3_testbed::{Fault, Kind, Operation, Proxy};
 
 use super::head;
 
@@ -53,6 +54,17 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name}={value:?} is no number")))
 }
 
+/// Faults at random, for so many requests of a hundred. A list of parts that hides stored ones for as long as it likes
+/// is left out: where no tail tells of them nothing does, and S3 promises that they are listed.
+pub(crate) fn disturb(proxy: &Proxy, seed: u64, percent: u64) {
+    let list = |kind: Kind| Fault::new(Operation::ListParts, kind);
+    let kinds = [Kind::SLOW_DOWN, Kind::UNAVAILABLE, Kind::ResetBefore, Kind::ResetAfter, Kind::CutAnswer];
+    let mut faults: Vec<Fault> = kinds.into_iter().map(|kind| list(kind).after(2).times(3)).collect();
+    faults.push(list(Kind::Delay(Duration::ZERO)).always());
+    proxy.script(faults);
+    proxy.random(seed, percent as f64 / 100.0);
+}
+
 /// Bytes that follow from numbers: pieces, each with the seed of its bytes and their count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Content(Vec<(u64, u64)>);
@@ -60,6 +72,11 @@ pub(crate) struct Content(Vec<(u64, u64)>);
 impl Content {
     pub(crate) fn new(random: &mut Random) -> Content {
         Content(vec![(random.next(), random.length())])
+    }
+
+    /// So many bytes.
+    pub(crate) fn of(random: &mut Random, length: u64) -> Content {
+        Content(vec![(random.next(), length)])
     }
 
     pub(crate) fn joined(parts: &[Content]) -> Content {
