@@ -8,10 +8,10 @@ use slog::{Logger, info, warn};
 #[cfg(feature = "s3")]
 use wharf_actors::storage::Durability;
 use wharf_actors::{
-    Budget, Uploads,
+    Budget, Tuning, Uploads,
     disk::Disk,
     storage::{
-        Storage,
+        Storage, StoreTuning,
         file::{self, OpenError},
     },
 };
@@ -32,6 +32,9 @@ mod s3;
 
 /// How long handlers get to answer once the leases have been ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Mailboxes whose messages wait longer than this, at the 99th percentile of a minute, are called slow.
+const SLOW_AFTER: Duration = Duration::from_millis(200);
 
 /// How many finished uploads are kept in mind, so that reading them needs no owner. About half a KiB each.
 const RECORDS_REMEMBERED: usize = 16_384;
@@ -98,18 +101,8 @@ impl Service {
             #[cfg(feature = "s3")]
             StorageKind::S3 => (s3::open(settings, Arc::clone(&budget), logger).await?, Durability::Always),
         };
-        let config = wharf_actors::Config {
-            max_size: settings.tus.max_size_bytes,
-            durability,
-            mailbox: settings.pools.uploads.mailbox,
-            idle_owner: settings.timeouts.idle_owner,
-            patience: settings.timeouts.store,
-            expire_after: settings.expiration.after,
-            expire_interval: settings.expiration.interval,
-            concatenation_unfinished: settings.tus.concatenation_unfinished,
-            budget,
-            remembered: RECORDS_REMEMBERED,
-        };
+        let config =
+            wharf_actors::Config { durability, budget, tuning: tuning(settings), remembered: RECORDS_REMEMBERED };
         Ok(Uploads::start(store, config, logger.clone()).await)
     }
 
@@ -155,6 +148,30 @@ impl Service {
         self.running.stop();
         info!(self.logger, "shut down");
         settled
+    }
+}
+
+/// What of the settings the uploads and their store can take while all goes on.
+fn tuning(settings: &Settings) -> Tuning {
+    let (pools, tus) = (&settings.pools, &settings.tus);
+    Tuning {
+        max_size: tus.max_size_bytes,
+        mailbox: pools.uploads.mailbox,
+        idle_owner: settings.timeouts.idle_owner,
+        patience: settings.timeouts.store,
+        expire_after: settings.expiration.after,
+        expire_interval: settings.expiration.interval,
+        concatenation_unfinished: tus.concatenation_unfinished,
+        slow_after: SLOW_AFTER,
+        memory_budget: settings.storage.memory_budget_bytes,
+        store: StoreTuning {
+            disk_workers: pools.disk.workers,
+            disk_queue: pools.disk.queue,
+            part_workers: pools.s3.workers,
+            part_queue: pools.s3.queue,
+            parts_per_upload: pools.s3.per_upload,
+            retry_deadline: settings.storage.s3.deadline,
+        },
     }
 }
 

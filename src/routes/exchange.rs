@@ -157,6 +157,10 @@ impl Drop for Line {
 }
 
 impl Exchange {
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.line.peer
+    }
+
     pub(super) fn new(head: &RequestHead, peer: Option<SocketAddr>, site: &Site) -> Self {
         let given = head.headers.get("x-request-id").map(HeaderValue::as_bytes);
         let is_plain = |id: &&[u8]| (1..=REQUEST_ID_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! nospace write 3            the next 3 writes find the store full
-//! fail sync 1                also: write, finish, save, delete, open, create, read
+//! fail sync 1                also: write, finish, save, delete, open, create, read,
+//!                            look, list, reachable
 //! stall write 500 always     every write begins 500 ms late
 //! hold write 1               the next write begins when the file is written again; `<file>.held` tells that it waits
 //! panic append 1             [`Faults::trip`] tells the owner to panic
@@ -27,7 +28,10 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
-use super::{Blob, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket, Written};
+use super::{
+    Blob, ErrorKind, Op, Opened, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
+    StoreReport, StoreTuning, Ticket, Written,
+};
 use crate::{Info, Record, Share, UploadId};
 
 /// The environment variable that names the control file of the process.
@@ -293,6 +297,30 @@ impl<S: Storage> Storage for Faulty<S> {
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>> {
         self.store.note(name, value)
     }
+
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    fn look(&self, id: &UploadId) -> Op<Sighting> {
+        self.plan("look", self.store.look(id))
+    }
+
+    fn list(&self, after: Option<String>, limit: usize) -> Op<StorePage> {
+        self.plan("list", self.store.list(after, limit))
+    }
+
+    fn reachable(&self) -> Op<()> {
+        self.plan("reachable", self.store.reachable())
+    }
+
+    fn report(&self) -> StoreReport {
+        self.store.report()
+    }
+
+    fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError> {
+        self.store.tune(tuning)
+    }
 }
 
 struct FaultyBlob {
@@ -318,6 +346,10 @@ impl Blob for FaultyBlob {
 
     fn durable(&self) -> Option<u64> {
         self.blob.durable()
+    }
+
+    fn parts(&self) -> Option<Vec<PartReport>> {
+        self.blob.parts()
     }
 
     fn sync(&mut self) -> Op<()> {

@@ -16,9 +16,12 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use slog::Logger;
 
-use super::{ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket};
+use super::{
+    ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage, StoreReport,
+    StoreTuning, Ticket,
+};
 use crate::{Budget, Info, Record, UploadId, parts::Parts, storage::info_json};
-use client::{Attributes, Call, Client, ClientError, ErrorKind as S3Error, MultipartMarker};
+use client::{Attributes, Call, Client, ClientError, ErrorKind as S3Error, ListedPart, MultipartMarker};
 use keeper::Keeper;
 use plan::Sizes;
 use reader::S3Reader;
@@ -31,6 +34,7 @@ mod keys;
 mod plan;
 mod reader;
 pub mod retry;
+mod show;
 mod tail;
 
 /// The most final uploads that are taken up again after a start; more are found in later starts.
@@ -73,6 +77,7 @@ impl S3Store {
     pub fn new(config: Config, client: Arc<dyn Client>, parts: Parts, budget: Arc<Budget>, logger: Logger) -> Self {
         let sizes = Sizes { preferred: config.part_bytes };
         let keepers = AtomicU64::new(0);
+        let client = parts.meters_of_calls().over(client);
         Self { shared: Arc::new(Shared { client, parts, budget, config, sizes, logger, keepers }) }
     }
 
@@ -298,16 +303,7 @@ impl Shared {
         id: &keys::Id,
     ) -> Result<Option<(plan::Plan, Option<tail::Tail>)>, StorageError> {
         let key = self.key(&id.name);
-        let (mut listed, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.call("list parts", || self.client.list_parts(&key, &id.multipart, after)).await;
-            let Some(page) = if_there(page).map_err(failed("list parts"))? else { return Ok(None) };
-            listed.extend(page.entries);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
+        let Some(listed) = self.list_parts(&key, &id.multipart).await? else { return Ok(None) };
         let dropped = info.own.as_ref().map(|own| own.dropped_parts.clone()).unwrap_or_default();
         let (plan, stale) = plan::Plan::found(listed, &dropped);
         if !stale.is_empty() && !info.is_final() {
@@ -317,6 +313,20 @@ impl Shared {
         }
         let tail = tail::find(self, &key, plan.end()).await.map_err(failed("look at the tail"))?;
         Ok(Some((plan, tail)))
+    }
+
+    /// All parts of a multipart upload; `None` when that is gone.
+    async fn list_parts(&self, key: &str, multipart: &str) -> Result<Option<Vec<ListedPart>>, StorageError> {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.call("list parts", || self.client.list_parts(key, multipart, after)).await;
+            let Some(page) = if_there(page).map_err(failed("list parts"))? else { return Ok(None) };
+            listed.extend(page.entries);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(Some(listed)),
+            }
+        }
     }
 
     async fn scan(&self, after: Option<MultipartMarker>, before: SystemTime) -> Result<ScanPage, StorageError> {
@@ -414,5 +424,32 @@ impl Storage for S3Store {
             }
             Ok(previous.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
         })
+    }
+
+    fn name(&self) -> &'static str {
+        "s3"
+    }
+
+    fn look(&self, id: &UploadId) -> Op<Sighting> {
+        let id = id.clone();
+        self.op(|shared| async move { shared.sight(&id).await })
+    }
+
+    fn list(&self, after: Option<String>, limit: usize) -> Op<StorePage> {
+        self.op(|shared| async move { shared.page(after, limit).await })
+    }
+
+    fn reachable(&self) -> Op<()> {
+        self.op(|shared| async move { shared.reach().await })
+    }
+
+    fn report(&self) -> StoreReport {
+        self.shared.report()
+    }
+
+    fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError> {
+        self.shared.config.retry.set_deadline(tuning.retry_deadline);
+        self.shared.parts.tune(tuning);
+        Ok(())
     }
 }
