@@ -124,6 +124,24 @@ impl Client {
         Response::parse_head(&bytes).status
     }
 
+    /// The head of the next answer, whose body has no end and comes by [`Client::chunk`].
+    #[track_caller]
+    pub(crate) fn head_only(&mut self) -> Response {
+        let bytes = self.head_bytes().expect("an answer, but the server closed the connection");
+        Response::parse_head(&bytes)
+    }
+
+    /// The next chunk of a body that comes in chunks; empty at its end.
+    #[track_caller]
+    pub(crate) fn chunk(&mut self) -> Vec<u8> {
+        let Some(end) = self.find(b"\r\n") else { return Vec::new() };
+        let line = String::from_utf8(self.take(end + 2)).expect("a size in ASCII");
+        let size = usize::from_str_radix(line.trim_end(), 16).expect("a size in hex");
+        let mut chunk = self.exactly(size + 2);
+        chunk.truncate(size);
+        chunk
+    }
+
     /// Waits for the server to close the connection: true when it does without sending anything more.
     pub(crate) fn closed(&mut self) -> bool {
         self.received.is_empty() && !self.receive()

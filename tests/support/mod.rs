@@ -5,12 +5,14 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file is a crate of its own and uses a part of the harness")]
 
+pub(crate) mod admin;
 mod client;
 mod process;
 mod response;
 pub(crate) mod soak;
 
 pub(crate) use client::{Client, chunked, head};
+use process::Listening;
 pub(crate) use process::{Process, pause, wait_until};
 pub(crate) use response::Response;
 pub(crate) use rustix::process::Signal;
@@ -37,6 +39,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// The path below which uploads are made, with a slash at both ends.
     pub(crate) base: String,
+    admin: Option<SocketAddr>,
     process: Option<Process>,
     flags: Vec<String>,
     /// Holds the storage directory and a file that must stay as it is.
@@ -113,12 +116,12 @@ impl Server {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         if let Ok(url) = std::env::var("WHARF_TEST_URL") {
             let (address, base) = process::split_url(&url).expect("WHARF_TEST_URL like http://127.0.0.1:1080/files/");
-            return Server { address, base, process: None, flags, outside, faults, bed: None };
+            return Server { address, base, admin: None, process: None, flags, outside, faults, bed: None };
         }
         let control = faults.as_ref().map(control_file);
-        let (process, address, base) =
+        let (process, Listening { address, base, admin }) =
             Process::serve(outside.path(), &outside.path().join("data"), &flags, control.as_deref());
-        Server { address, base, process: Some(process), flags, outside, faults, bed: None }
+        Server { address, base, admin, process: Some(process), flags, outside, faults, bed: None }
     }
 
     /// From now on the store breaks as these lines say and no longer as the earlier ones did: see
@@ -140,11 +143,11 @@ impl Server {
     /// Starts the binary again on the same directory, after `stop` or `kill`.
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "the server still runs");
-        let (process, address, base) = {
+        let (process, Listening { address, base, admin }) = {
             let control = self.faults.as_ref().map(control_file);
             Process::serve(self.outside.path(), &self.dir(), &self.flags, control.as_deref())
         };
-        (self.process, self.address, self.base) = (Some(process), address, base);
+        (self.process, self.address, self.base, self.admin) = (Some(process), address, base, admin);
     }
 
     /// Starts the binary again on the same directory with other flags, after `stop`, `kill` or its end.
