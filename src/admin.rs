@@ -116,6 +116,7 @@ struct Desk {
 
 /// Serves on this listener, on one arbiter.
 pub(crate) async fn serve(site: Site, listener: TcpListener) -> io::Result<Running> {
+    process::note_start();
     let limits = Limits {
         head_max_bytes: 16 * 1024,
         head_timeout: Duration::from_secs(10),

@@ -320,17 +320,16 @@ fn a_pool_that_changes_size_under_load_fails_nothing() {
                 }
                 pool(&server, "s3")["workers"] == workers
             });
-            proxy.release();
         }
+        let parts = || proxy.counts().requests(Operation::UploadPart);
+        wait_until("every worker has a part", || proxy.held() == workers);
         for _ in 0..5 {
-            wait_until("every worker has a part", || proxy.held() >= workers);
             let told = pool(&server, "s3");
-            assert_eq!(
-                (proxy.held(), &told["busy"], &told["workers_wanted"]),
-                (workers, &json!(workers), &json!(workers))
-            );
-            assert!(told["queue"]["depth"].as_u64() > Some(0), "a steady load: {told}");
+            assert_eq!((&told["busy"], &told["workers_wanted"]), (&json!(workers), &json!(workers)), "{told}");
+            wait_until("others wait", || pool(&server, "s3")["queue"]["depth"].as_u64() > Some(0));
+            let sent = parts();
             proxy.release();
+            wait_until("every worker has the next part", || parts() >= sent + workers && proxy.held() == workers);
         }
         before = workers;
     }

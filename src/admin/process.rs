@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    sync::LazyLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -9,6 +10,15 @@ use rustix::{
     param::{clock_ticks_per_second, page_size},
     process::{Resource, getrlimit},
 };
+
+/// When the endpoint was first started: the process is as good as that old. /proc says more exactly, but in a sandbox it
+/// does not show what that takes.
+static STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
+
+/// Takes note of the start.
+pub(super) fn note_start() {
+    LazyLock::force(&STARTED);
+}
 
 /// The process at one moment; what can't be found out is missing.
 pub(super) struct Process {
@@ -36,18 +46,9 @@ impl Process {
             resident_bytes: field(24).map(|pages| pages.saturating_mul(page_size() as u64)),
             open_files: fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64),
             open_files_max: getrlimit(Resource::Nofile).current,
-            started: field(22).and_then(|since_boot| started(ticks(since_boot))),
+            started: STARTED.duration_since(UNIX_EPOCH).ok(),
         }
     }
-}
-
-/// When a process started that did so this long after the machine.
-fn started(after_boot: Duration) -> Option<Duration> {
-    let uptime = fs::read_to_string("/proc/uptime").ok()?;
-    let uptime = Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    // In whole seconds, since the two clocks are read one after the other.
-    Some(Duration::from_secs((now.checked_sub(uptime)? + after_boot).as_secs()))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! stall write 500 always     every write begins 500 ms late
 //! hold write 1               the next write begins when the file is written again; `<file>.held` tells that it waits
 //! panic append 1             [`Faults::trip`] tells the owner to panic
+//! hold inspect 1             the same words make the owner itself stand still, and its whole arbiter with it
 //! ```
 //!
 //! What is used up is kept in memory; a file that is written again starts anew.
@@ -100,6 +101,23 @@ impl Faults {
         self.take(kind, |fault| fault == Fault::Panic).is_some()
     }
 
+    /// Keeps the owner, whose thread this is, from going on, if a line says so.
+    #[expect(clippy::disallowed_methods, reason = "a thread that stands still is what was asked for")]
+    fn block(&self, kind: &str) {
+        match self.take(kind, |fault| matches!(fault, Fault::Stall(_) | Fault::Hold)) {
+            Some(Fault::Stall(time)) => thread::sleep(time),
+            Some(Fault::Hold) => {
+                let version = self.version();
+                // A test that can't see it waits in vain, and says so.
+                let _ = fs::write(held_file(&self.path), "");
+                while self.version() == version {
+                    thread::sleep(LOOK_EVERY);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Uses up one count of the first line that fits.
     fn take(&self, operation: &str, wanted: impl Fn(Fault) -> bool) -> Option<Fault> {
         let version = self.version();
@@ -162,7 +180,10 @@ fn parse(line: &str) -> Option<Line> {
 /// Whether the owner is to panic now, by the faults of this process. See [`Faults::trip`].
 #[must_use]
 pub fn trip(kind: &str) -> bool {
-    Faults::of_process().is_some_and(|faults| faults.trip(kind))
+    Faults::of_process().is_some_and(|faults| {
+        faults.block(kind);
+        faults.trip(kind)
+    })
 }
 
 /// What befalls one operation.
