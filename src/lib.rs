@@ -3,10 +3,13 @@
 //! This crate speaks HTTP; `wharf-actors` owns the uploads and their store. [`service`] joins the two. The rooms, and
 //! who may use whom, are listed in ARCHITECTURE.md and enforced by `tests/tidy.rs`.
 
+mod admin;
 pub mod flags;
+mod metrics;
 mod page;
 mod problem;
 pub mod protocol;
+pub mod reload;
 mod routes;
 pub mod server;
 pub mod service;

@@ -1,11 +1,11 @@
 //! The wharf server: settings, log, signals, run.
 
-use std::{io::Write, path::Path, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
-use wharf::{flags, service::Service, settings, telemetry};
+use wharf::{flags, reload::Source, service::Service, settings, telemetry};
 
 /// Buffers cross threads on their way from the socket to the disk, which the system's allocator pays for dearly.
 #[global_allocator]
@@ -13,8 +13,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = flags::Arguments::parse();
-    let loaded = settings::load(&arguments.flags().overrides(), settings::process_environment(), Path::new("."));
-    let loaded = match loaded {
+    let source = Source { overrides: arguments.flags().overrides(), directory: PathBuf::from(".") };
+    let loaded = match settings::load(&source.overrides, settings::process_environment(), &source.directory) {
         Ok(loaded) => loaded,
         Err(error) => return fail(&error),
     };
@@ -22,25 +22,33 @@ fn main() -> ExitCode {
         say(&settings::check_report(&loaded));
         return ExitCode::SUCCESS;
     }
-    let (logger, _guard, _drops) = telemetry::logger(&loaded.settings.log, telemetry::Destination::standard_error());
+    let (logger, _guard, control) = telemetry::logger(&loaded.settings.log, telemetry::Destination::standard_error());
     actix_rt::System::new().block_on(async {
         // A file that grows beyond the process's limit is a full store, not the end: with a handler in place, the write
         // that was too much fails with an error of its own.
         let Ok(_file_limit) = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())) else {
             return fail(&"signals can't be awaited");
         };
-        let service = match Service::start(&loaded.settings, logger).await {
+        // From the first moment on: a reload that comes too early must not end the process.
+        let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+            return fail(&"signals can't be awaited");
+        };
+        let settings = loaded.settings.clone();
+        let service = match Service::start(loaded, source, logger, control).await {
             Ok(service) => service,
             Err(error) => return fail(&error),
         };
-        say(&banner(&loaded.settings, &service));
+        say(&banner(&settings, &service));
         let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
             return fail(&"signals can't be awaited");
         };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => service.reload(),
+            }
         }
         tokio::select! {
             _ = service.shutdown() => ExitCode::SUCCESS,
@@ -61,12 +69,14 @@ fn banner(settings: &settings::Settings, service: &Service) -> String {
     };
     let page = format!("For a first upload open http://{}/ in a browser, or send one with", service.address());
     let first = if settings.server.page { page.as_str() } else { "Send a first file with" };
+    let admin = service.admin_address().map(|address| format!("and tells of itself at http://{address}/\n"));
     format!(
-        "wharf {} takes uploads at {base}\nand stores them in {}\n{first}\n  \
+        "wharf {} takes uploads at {base}\nand stores them in {}\n{}{first}\n  \
          curl -i -X POST -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' \
          -H 'Content-Type: application/offset+octet-stream' -d hello {base}\n",
         env!("CARGO_PKG_VERSION"),
-        place
+        place,
+        admin.unwrap_or_default()
     )
 }
 

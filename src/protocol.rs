@@ -14,7 +14,7 @@ pub mod expiration;
 pub mod location;
 pub mod media;
 pub mod metadata;
-mod percent;
+pub(crate) mod percent;
 pub mod refusal;
 pub mod reply;
 pub mod route;

@@ -16,9 +16,11 @@ use actix_http::{HttpMessage, Request, Response, body::BoxBody};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
 use slog::Logger;
+use tokio::sync::watch;
 use wharf_actors::Uploads;
 
 use crate::{
+    metrics::Metrics,
     page::Page,
     protocol::{
         Refusal, Rules,
@@ -60,15 +62,23 @@ pub(crate) struct Site {
     pub(crate) config: Config,
     /// The root of the requests' loggers.
     pub(crate) logger: Logger,
+    /// Where requests are counted.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
+/// The site as it is now. A request sees it as it was at its beginning, until its end.
+pub(crate) type Sites = watch::Receiver<Arc<Site>>;
+
 /// Serves one request.
-pub(crate) async fn serve(request: HttpRequest, site: web::Data<Arc<Site>>) -> HttpResponse {
-    let site = Arc::clone(&site);
+pub(crate) async fn serve(request: HttpRequest, sites: web::Data<Sites>) -> HttpResponse {
     // The extensions must not stay borrowed across an await.
-    let (incoming, admitted, exchange) = {
+    let (incoming, admitted, begun) = {
         let mut extensions = request.extensions_mut();
-        (extensions.remove::<Incoming>(), extensions.remove::<Admitted>(), extensions.remove::<Exchange>())
+        (extensions.remove::<Incoming>(), extensions.remove::<Admitted>(), extensions.remove::<Begun>())
+    };
+    let (site, exchange) = match begun {
+        Some(Begun { site, exchange }) => (site, Some(exchange)),
+        None => (Arc::clone(&sites.borrow()), None),
     };
     let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), request.peer_addr(), &site));
     let head =
@@ -81,6 +91,12 @@ pub(crate) async fn serve(request: HttpRequest, site: web::Data<Arc<Site>>) -> H
     };
     let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
     exchange.respond(reply, cors).into()
+}
+
+/// A request that was looked at before its body was asked for.
+struct Begun {
+    site: Arc<Site>,
+    exchange: Exchange,
 }
 
 /// A request as the methods see it.
@@ -122,9 +138,9 @@ async fn dispatch(site: &Site, head: &Head<'_>, incoming: Option<Incoming>, admi
 
 /// What is asked before `100 Continue` goes out: all checks are done and the lease is taken, so that a client which
 /// waits for it sends no byte in vain (RFC 9110, 10.1.1).
-pub(crate) fn expect(site: Arc<Site>) -> Expect {
+pub(crate) fn expect(sites: Sites) -> Expect {
     Box::new(move |request: Request| -> LocalBoxFuture<'static, Result<Request, Response<BoxBody>>> {
-        let site = Arc::clone(&site);
+        let site = Arc::clone(&sites.borrow());
         Box::pin(async move {
             let exchange = Exchange::new(request.head(), request.peer_addr(), &site);
             let length = request.extensions().get::<Incoming>().map(Incoming::kind);
@@ -141,7 +157,7 @@ pub(crate) fn expect(site: Arc<Site>) -> Expect {
                     if let Some(admitted) = admitted {
                         extensions.insert(admitted);
                     }
-                    extensions.insert(exchange);
+                    extensions.insert(Begun { site: Arc::clone(&site), exchange });
                     drop(extensions);
                     Ok(request)
                 }

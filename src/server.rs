@@ -7,6 +7,7 @@ mod incoming;
 mod listener;
 pub mod wire;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
+use actix_http::error::DispatchError;
 use actix_http::{ConnectionType, HttpMessage as _, HttpService, Request, Response};
 use actix_rt::Arbiter;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
@@ -42,6 +44,13 @@ pub struct Config {
     pub arbiters: usize,
     /// How many connections may be open at once; 0 for no limit. Those beyond wait to be accepted.
     pub max_connections: u32,
+    /// What may change while the server runs.
+    pub patience: Receiver<Patience>,
+}
+
+/// What counts for each connection as it was when it began.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
     /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
     /// What a connection puts up with.
@@ -87,6 +96,12 @@ impl Running {
     /// How many connections are open.
     pub fn connections(&self) -> usize {
         self.seats.taken()
+    }
+
+    /// The same, to be asked from anywhere and at any time.
+    pub fn connection_count(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let seats = self.seats.clone();
+        move || seats.taken()
     }
 
     /// Closes the listener at once, and idle connections too; waits for the running requests. May be called again, with
@@ -156,7 +171,7 @@ where
         let (config, logger, listener) = (config.clone(), logger.clone(), listener.try_clone()?);
         let (seats, phases, app, expect) = (running.seats.clone(), phases.clone(), app.clone(), expect.clone());
         arbiter.spawn_fn(move || {
-            let serving = serve_here(config, listener, logger, (seats, phases), app(), expect(), ready);
+            let serving = serve_here(config, listener, logger, (seats, phases), app, expect(), ready);
             actix_rt::spawn(serving);
         });
         running.arbiters.push(arbiter);
@@ -166,15 +181,97 @@ where
 }
 
 /// Serves on this arbiter until the phase changes.
-async fn serve_here<I, S, B>(
-    config: Config,
+async fn serve_here<F, I, S, B>(
+    mut config: Config,
     listener: TcpListener,
     logger: Logger,
     (seats, phases): (Seats, Receiver<Phase>),
-    app: I,
+    app: F,
     expect: Expect,
     ready: oneshot::Sender<io::Result<()>>,
 ) where
+    F: Fn() -> I,
+    I: IntoServiceFactory<S, Request> + 'static,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let expect = Rc::new(expect);
+    let make = |patience: Patience| {
+        let factory = http(app(), Rc::clone(&expect), patience, phases.clone());
+        async move {
+            let service = factory.new_service(()).await;
+            service.map_err(|()| io::Error::other("the app does not start")).map(|service| Rc::new((service, patience)))
+        }
+    };
+    let first = *config.patience.borrow_and_update();
+    let started = async { Ok((tokio::net::TcpListener::from_std(listener)?, make(first).await?)) };
+    let (listener, service) = match started.await {
+        Ok(started) => started,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    if ready.send(Ok(())).is_err() {
+        return;
+    }
+    let current = RefCell::new(service);
+    let connect_logger = logger.clone();
+    let connect = |stream: TcpStream, peer: SocketAddr, seat: Seat| {
+        // A connection that is gone already fails here, and at its first read.
+        let _ = stream.set_nodelay(true);
+        let serving = Rc::clone(&current.borrow());
+        let (service, patience) = &*serving;
+        let wire = Wire::new(stream, patience.limits, connect_logger.new(slog::o!("peer" => peer.to_string())));
+        let remains = wire.remains();
+        let connection = service.call((wire, Some(peer)));
+        let (cut, logger) = (reached(phases.clone(), Phase::Cut), connect_logger.clone());
+        actix_rt::spawn(async move {
+            let _seat = seat;
+            let whole = async {
+                if let Err(error) = connection.await {
+                    slog::debug!(logger, "connection ended"; "peer" => %peer, "error" => %error);
+                }
+                remains.linger().await;
+            };
+            tokio::select! {
+                () = whole => {}
+                () = cut => {}
+            }
+        });
+    };
+    let renew = async {
+        while config.patience.changed().await.is_ok() {
+            let patience = *config.patience.borrow_and_update();
+            if let Ok(service) = make(patience).await {
+                current.replace(service);
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = listener::accept(listener, seats, phases.clone(), logger, connect) => {}
+        () = renew => {}
+    }
+}
+
+/// What serves connections with this patience.
+fn http<I, S, B>(
+    app: I,
+    expect: Rc<Expect>,
+    patience: Patience,
+    phases: Receiver<Phase>,
+) -> impl ServiceFactory<
+    (Wire, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+    Service: Service<(Wire, Option<SocketAddr>), Response = (), Error = DispatchError, Future: 'static> + 'static,
+>
+where
     I: IntoServiceFactory<S, Request> + 'static,
     S: ServiceFactory<Request, Config = AppConfig> + 'static,
     S::Error: Into<Response<BoxBody>> + 'static,
@@ -198,51 +295,15 @@ async fn serve_here<I, S, B>(
             Ok(response.map_body(|_, body| Answer { body: BoxBody::new(body), connection }))
         }
     });
-    let expect = Rc::new(expect);
-    let signal = phases.clone();
-    let factory = HttpService::build()
-        .client_request_timeout(config.limits.head_timeout)
-        .client_disconnect_timeout(config.limits.linger)
-        .keep_alive(config.keep_alive)
+    HttpService::build()
+        .client_request_timeout(patience.limits.head_timeout)
+        .client_disconnect_timeout(patience.limits.linger)
+        .keep_alive(patience.keep_alive)
         .h1_allow_half_closed(true)
-        .graceful_shutdown_signal(move || reached(signal.clone(), Phase::Draining))
+        .graceful_shutdown_signal(move || reached(phases.clone(), Phase::Draining))
         .on_connect_ext(|wire: &Wire, data| drop(data.insert(wire.connection())))
         .expect(move |request: Request| admit_expecting(request, Rc::clone(&expect)))
-        .h1(app);
-    let started = async {
-        let service = factory.new_service(()).await.map_err(|()| io::Error::other("the app does not start"))?;
-        Ok((tokio::net::TcpListener::from_std(listener)?, service))
-    };
-    let (listener, service) = match started.await {
-        Ok(started) => started,
-        Err(error) => return drop(ready.send(Err(error))),
-    };
-    if ready.send(Ok(())).is_err() {
-        return;
-    }
-    let connect_logger = logger.clone();
-    let connect = |stream: TcpStream, peer: SocketAddr, seat: Seat| {
-        // A connection that is gone already fails here, and at its first read.
-        let _ = stream.set_nodelay(true);
-        let wire = Wire::new(stream, config.limits, connect_logger.new(slog::o!("peer" => peer.to_string())));
-        let remains = wire.remains();
-        let connection = service.call((wire, Some(peer)));
-        let (cut, logger) = (reached(phases.clone(), Phase::Cut), connect_logger.clone());
-        actix_rt::spawn(async move {
-            let _seat = seat;
-            let whole = async {
-                if let Err(error) = connection.await {
-                    slog::debug!(logger, "connection ended"; "peer" => %peer, "error" => %error);
-                }
-                remains.linger().await;
-            };
-            tokio::select! {
-                () = whole => {}
-                () = cut => {}
-            }
-        });
-    };
-    listener::accept(listener, seats, phases.clone(), logger, connect).await;
+        .h1(app)
 }
 
 /// The body of an answer. actix drops it when its last byte has been encoded: then the next request may be read.

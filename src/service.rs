@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, web};
 use slog::{Logger, info, warn};
+use tokio::sync::watch;
 #[cfg(feature = "s3")]
 use wharf_actors::storage::Durability;
 use wharf_actors::{
@@ -17,22 +18,32 @@ use wharf_actors::{
 };
 
 use crate::{
+    admin::{self, Stage},
+    metrics::Metrics,
     page::{self, Page},
     protocol::{
         Extensions, Rules,
         cors::{Cors, CorsConfig, InvalidCors},
         location::{BasePath, InvalidBasePath, LocationRules},
     },
+    reload::{By, Reloader, Source},
     routes::{self, Site},
-    server::{self, BindError, Drained, Running, wire::Limits},
-    settings::{Settings, StorageKind},
+    server::{self, BindError, Drained, Patience, Running},
+    settings::{Loaded, Settings, StorageKind, Timeouts},
+    telemetry::Control,
 };
+use live::Live;
+
+mod live;
 
 #[cfg(feature = "s3")]
 mod s3;
 
 /// How long handlers get to answer once the leases have been ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How many connections of operators may wait to be accepted.
+const ADMIN_BACKLOG: i32 = 64;
 
 /// How many finished uploads are kept in mind, so that reading them needs no owner. About half a KiB each.
 const RECORDS_REMEMBERED: usize = 16_384;
@@ -60,35 +71,70 @@ pub enum StartError {
 /// A service that runs.
 pub struct Service {
     running: Running,
+    admin: Option<Running>,
     uploads: Uploads,
-    shutdown_grace: Duration,
+    reloader: Reloader,
+    stage: watch::Sender<Stage>,
+    timeouts: watch::Receiver<Timeouts>,
     logger: Logger,
 }
 
 impl Service {
-    /// Starts everything. Must be called within an actix system.
+    /// Starts everything. Must be called within an actix system. `source` is where the settings came from, and will be
+    /// read again.
     ///
     /// # Errors
     /// When the address or the store is in use by another, or can't be used at all.
-    pub async fn start(settings: &Settings, logger: Logger) -> Result<Self, StartError> {
+    pub async fn start(loaded: Loaded, source: Source, logger: Logger, log: Control) -> Result<Self, StartError> {
         match server::raise_file_limit() {
             Ok((before, after)) => slog::debug!(logger, "open files"; "limit_before" => before, "limit" => after),
             Err(error) => warn!(logger, "the limit of open files could not be raised"; "error" => %error),
         }
-        let site = Site { uploads: Self::start_uploads(settings, &logger).await?, config: config(settings)?, logger };
-        let (uploads, logger) = (site.uploads.clone(), site.logger.clone());
-        // The address comes last: whoever finds it open is served.
+        let settings = &loaded.settings;
+        let (uploads, metrics) = (Self::start_uploads(settings, &logger).await?, Arc::<Metrics>::default());
+        let site = site(settings, uploads.clone(), Arc::clone(&metrics), logger.clone())?;
+        let (sites, seen_sites) = watch::channel(Arc::new(site));
+        let (patience, seen_patience) = watch::channel(live::patience(settings));
+        let (timeouts, seen_timeouts) = watch::channel(settings.timeouts.clone());
+        // The addresses come last: whoever finds one open is served. Both, before anything is served at one of them.
         let backlog = i32::try_from(settings.server.listen_backlog).unwrap_or(i32::MAX);
         let listener = server::bind(settings.server.bind, backlog)?;
-        let site = Arc::new(site);
-        let shared = Arc::clone(&site);
-        let app = move || {
-            let site = web::Data::new(Arc::clone(&shared));
-            App::new().app_data(site).default_service(web::to(routes::serve))
+        let desk = settings.admin.enabled.then(|| server::bind(settings.admin.bind, ADMIN_BACKLOG)).transpose()?;
+        let (admin, seen_admin) = match &desk {
+            Some(desk) => Some(watch::channel(admin_config(settings, desk.local_addr()?))).unzip(),
+            None => (None, None),
         };
-        let expect = move || routes::expect(Arc::clone(&site));
-        let running = server::serve(server_config(settings), listener, logger.clone(), app, expect).await?;
-        Ok(Self { running, uploads, shutdown_grace: settings.timeouts.shutdown, logger })
+        let app = {
+            let sites = seen_sites.clone();
+            move || App::new().app_data(web::Data::new(sites.clone())).default_service(web::to(routes::serve))
+        };
+        let expect = move || routes::expect(seen_sites.clone());
+        let config = server_config(settings, seen_patience);
+        let running = server::serve(config, listener, logger.clone(), app, expect).await?;
+        let live = Live {
+            uploads: uploads.clone(),
+            metrics: Arc::clone(&metrics),
+            log: log.clone(),
+            logger: logger.clone(),
+            sites,
+            patience,
+            timeouts,
+            admin,
+        };
+        let apply = Box::new(move |settings: &Settings| live.apply(settings));
+        let reloader = Reloader::start(source, loaded, apply, logger.clone());
+        let (stage, seen_stage) = watch::channel(Stage::Serving);
+        let admin = match desk.zip(seen_admin) {
+            Some((desk, config)) => {
+                let connections = Box::new(running.connection_count());
+                let (uploads, reloader, logger) = (uploads.clone(), reloader.clone(), logger.clone());
+                let site =
+                    admin::Site { uploads, metrics, connections, log, reloader, stage: seen_stage, config, logger };
+                Some(admin::serve(site, desk).await?)
+            }
+            None => None,
+        };
+        Ok(Self { running, admin, uploads, reloader, stage, timeouts: seen_timeouts, logger })
     }
 
     async fn start_uploads(settings: &Settings, logger: &Logger) -> Result<Uploads, StartError> {
@@ -99,18 +145,8 @@ impl Service {
             #[cfg(feature = "s3")]
             StorageKind::S3 => (s3::open(settings, Arc::clone(&budget), logger).await?, Durability::Always),
         };
-        let config = wharf_actors::Config {
-            max_size: max_size(settings),
-            durability,
-            mailbox: settings.pools.uploads.mailbox,
-            idle_owner: settings.timeouts.idle_owner,
-            patience: settings.timeouts.store,
-            expire_after: settings.expiration.after,
-            expire_interval: settings.expiration.interval,
-            concatenation_unfinished: settings.tus.concatenation_unfinished,
-            budget,
-            remembered: RECORDS_REMEMBERED,
-        };
+        let config =
+            wharf_actors::Config { durability, budget, tuning: live::tuning(settings), remembered: RECORDS_REMEMBERED };
         Ok(Uploads::start(store, config, logger.clone()).await)
     }
 
@@ -133,27 +169,44 @@ impl Service {
         self.running.address()
     }
 
-    /// The uploads, to look at their mailboxes.
+    /// Where operators look, if anywhere.
     #[must_use]
-    pub fn uploads(&self) -> &Uploads {
-        &self.uploads
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Running::address)
     }
 
-    /// Stops accepting, lets running requests go on for the grace time, then ends their leases with every received byte
-    /// kept. Returns whether all went in order.
+    /// Reads the settings again, soon.
+    pub fn reload(&self) {
+        self.reloader.request(By::Signal);
+    }
+
+    /// Says first that it ends, and waits as long as is set. Then stops accepting, lets running requests go on for the grace
+    /// time, and ends their leases with every received byte kept. Returns whether all went in order. Operators can look
+    /// on until the end.
     pub async fn shutdown(self) -> bool {
+        let Timeouts { shutdown: grace, drain_delay, .. } = self.timeouts.borrow().clone();
+        self.stage.send_replace(Stage::Ending);
         info!(self.logger, "shutting down"; "connections" => self.running.connections());
-        let drained = self.running.drain(self.shutdown_grace).await;
+        if !drain_delay.is_zero() {
+            tokio::time::sleep(drain_delay).await;
+        }
+        let drained = self.running.drain(grace).await;
         self.uploads.close();
         if drained != Drained::All {
             self.running.drain(LAST_WORDS).await;
         }
         self.running.cut().await;
-        let settled = self.uploads.settle(LAST_WORDS.max(self.shutdown_grace)).await;
+        let settled = self.uploads.settle(LAST_WORDS.max(grace)).await;
         if !settled {
             warn!(self.logger, "the store did not answer in time");
         }
         self.running.stop();
+        self.stage.send_replace(Stage::Ended);
+        if let Some(admin) = self.admin {
+            admin.drain(LAST_WORDS).await;
+            admin.cut().await;
+            admin.stop();
+        }
         info!(self.logger, "shut down");
         settled
     }
@@ -169,18 +222,24 @@ fn max_size(settings: &Settings) -> Option<u64> {
     }
 }
 
-fn server_config(settings: &Settings) -> server::Config {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+fn admin_config(settings: &Settings, address: SocketAddr) -> admin::Config {
+    admin::Config::new(&settings.admin, address, arbiters(settings))
+}
+
+/// How many threads serve uploads.
+fn arbiters(settings: &Settings) -> usize {
+    settings.pools.uploads.arbiters.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn site(settings: &Settings, uploads: Uploads, metrics: Arc<Metrics>, logger: Logger) -> Result<Site, StartError> {
+    Ok(Site { uploads, config: config(settings)?, logger, metrics })
+}
+
+fn server_config(settings: &Settings, patience: watch::Receiver<Patience>) -> server::Config {
     server::Config {
-        arbiters: settings.pools.uploads.arbiters.unwrap_or_else(cores),
+        arbiters: arbiters(settings),
         max_connections: settings.server.max_connections.map_or(0, |max| u32::try_from(max).unwrap_or(u32::MAX)),
-        keep_alive: settings.timeouts.keep_alive,
-        limits: Limits {
-            head_max_bytes: settings.server.head_max_bytes,
-            head_timeout: settings.timeouts.head,
-            write_timeout: settings.timeouts.write,
-            linger: settings.timeouts.linger,
-        },
+        patience,
     }
 }
 
@@ -209,7 +268,7 @@ fn config(settings: &Settings) -> Result<routes::Config, StartError> {
     let page = Page::new(&page::Config {
         origin: base.origin.clone(),
         path: base.path.clone(),
-        max_size: tus.max_size_bytes,
+        max_size: max_size(settings),
         download: tus.download,
         termination: tus.termination,
     });

@@ -15,15 +15,17 @@ use regex_lite::Regex;
 use wharf_actors::storage::Durability;
 
 mod catalogue;
+mod change;
 mod check;
 mod layers;
 mod problem;
 mod report;
 mod values;
 
+pub use change::{Changes, adopt};
 pub use problem::{Origin, Place, Problem, SettingsError};
 pub use report::check_report;
-pub use values::BasePath;
+pub use values::{BasePath, Secret};
 
 /// The settings file that is read when none is named.
 pub const DEFAULT_FILE: &str = "settings.toml";
@@ -45,6 +47,8 @@ pub struct Settings {
     pub pools: Pools,
     /// How long what may take.
     pub timeouts: Timeouts,
+    /// What operators look at.
+    pub admin: Admin,
     /// The log.
     pub log: Log,
 }
@@ -255,6 +259,23 @@ pub struct Timeouts {
     pub shutdown: Duration,
     /// For reading on after an early refusal.
     pub linger: Duration,
+    /// For others to notice the end before it begins.
+    pub drain_delay: Duration,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Whether it is served at all.
+    pub enabled: bool,
+    /// Where to listen; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// What must be shown; `None` for nothing.
+    pub token: Option<Secret>,
+    /// Names of its host, in small letters, besides `localhost` and the address.
+    pub hosts: Vec<String>,
+    /// The dwell from which on a mailbox counts as slow.
+    pub mailbox_slow: Duration,
 }
 
 /// How log lines look.
@@ -310,6 +331,8 @@ pub struct Loaded {
     pub origins: BTreeMap<String, Origin>,
     /// The settings file that was read.
     pub file: Option<PathBuf>,
+    /// Keys of the file that count for nothing, and what says something else.
+    pub overridden: Vec<(String, Origin)>,
     effective: BTreeMap<String, toml::Value>,
 }
 
@@ -322,8 +345,10 @@ pub fn load(
     let mut problems = Vec::new();
     let mut stack = vec![layers::built_in(&mut problems)];
     let file = read_file(overrides.file.as_deref(), directory, &mut problems);
+    let mut in_file = layers::Layer::default();
     if let Some((path, text)) = &file {
-        stack.push(layers::file(path, text, &mut problems));
+        in_file = layers::file(path, text, &mut problems);
+        stack.push(in_file.clone());
     }
     stack.push(layers::environment(environment, &mut problems));
     stack.push(layers::flags(&overrides.values, &mut problems));
@@ -331,11 +356,10 @@ pub fn load(
     if !problems.is_empty() {
         return Err(SettingsError { problems });
     }
-    let merged = layers::merge(stack).map_err(|error| SettingsError {
-        problems: vec![Problem { origin: Origin::BuiltIn, key: None, message: error.to_string() }],
-    })?;
+    let merged = layers::merge(stack).map_err(|error| SettingsError::at_all(error.to_string()))?;
     let (settings, effective) = check::check(&merged)?;
-    Ok(Loaded { settings, origins: merged.origins, file: file.map(|(path, _)| path), effective })
+    let overridden = in_file.overridden(&merged);
+    Ok(Loaded { settings, origins: merged.origins, file: file.map(|(path, _)| path), overridden, effective })
 }
 
 /// The variables of the process that are meant for wharf.

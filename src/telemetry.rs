@@ -8,7 +8,7 @@ use std::{
     io::{self, IsTerminal, Write},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -69,11 +69,16 @@ impl Drop for Guard {
     }
 }
 
-/// Counts the lines that were logged and never written. Clones read the same count.
-#[derive(Debug, Clone, Default)]
-pub struct DropCounter(Arc<Meter>);
+/// The log in the hands of who watches and sets it. Clones stand for the same log.
+#[derive(Debug, Clone)]
+pub struct Control(Arc<Meter>);
 
-impl DropCounter {
+impl Control {
+    /// Logs what is at least so severe from now on.
+    pub fn set_level(&self, level: Level) {
+        self.0.level.store(level.as_usize(), Ordering::Relaxed);
+    }
+
     /// How many lines were dropped so far, because the buffer was full or the writer failed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -93,26 +98,28 @@ struct Meter {
     dropped: AtomicU64,
     /// Those of `dropped` that no line has told of yet.
     untold: AtomicU64,
+    /// The least severe level that is logged, as a number.
+    level: AtomicUsize,
 }
 
 /// Starts the log. The guard must live as long as anything is to be logged.
-pub fn logger(settings: &Log, destination: Destination) -> (Logger, Guard, DropCounter) {
-    let counter = DropCounter::default();
+pub fn logger(settings: &Log, destination: Destination) -> (Logger, Guard, Control) {
+    let control = Control(Arc::default());
+    control.set_level(settings.level);
     let Destination { writer, terminal } = destination;
     let lines: Lines = match settings.format {
         LogFormat::Json => Box::new(json::lines(writer)),
         LogFormat::Text => Box::new(text::lines(writer, false)),
         LogFormat::Auto => Box::new(text::lines(writer, terminal)),
     };
-    let meter = Arc::clone(&counter.0);
+    let meter = Arc::clone(&control.0);
     let room = u64::try_from(settings.buffer_lines / 2).unwrap_or(u64::MAX);
     let (core, guard) = AsyncCore::custom(Back { lines, meter, room })
         .chan_size(settings.buffer_lines)
         .thread_name("wharf-log".to_owned())
         .build_with_guard();
-    let front = Front { core, meter: Arc::clone(&counter.0) };
-    let logger = Logger::root(slog::LevelFilter::new(front, settings.level).fuse(), o!());
-    (logger, Guard(Some(guard)), counter)
+    let front = Front { core, meter: Arc::clone(&control.0) };
+    (Logger::root(front.fuse(), o!()), Guard(Some(guard)), control)
 }
 
 /// A drain that writes lines.
@@ -129,7 +136,10 @@ impl Drain for Front {
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, context: &OwnedKVList) -> Result<(), Never> {
-        let Meter { waiting, dropped, untold } = &*self.meter;
+        if !self.is_enabled(record.level()) {
+            return Ok(());
+        }
+        let Meter { waiting, dropped, untold, .. } = &*self.meter;
         waiting.fetch_add(1, Ordering::Relaxed);
         let stamped = with_time(record.level(), record.location(), |fixed| {
             self.core.log(&Record::new(fixed, record.msg(), BorrowedKV(&record.kv())), context)
@@ -140,6 +150,10 @@ impl Drain for Front {
             untold.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    fn is_enabled(&self, level: Level) -> bool {
+        level.as_usize() <= self.meter.level.load(Ordering::Relaxed)
     }
 }
 

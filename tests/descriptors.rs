@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use wharf::server::wire::Limits;
-use wharf::server::{Config, Expect, bind, serve};
+use wharf::server::{Config, Expect, Patience, bind, serve};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -39,7 +39,8 @@ async fn accepting_pauses_while_no_descriptor_is_free() {
         write_timeout: DEADLINE,
         linger: Duration::from_secs(1),
     };
-    let config = Config { arbiters: 2, max_connections: 0, keep_alive: DEADLINE, limits };
+    let patience = tokio::sync::watch::channel(Patience { keep_alive: DEADLINE, limits }).1;
+    let config = Config { arbiters: 2, max_connections: 0, patience };
     let listener = bind("127.0.0.1:0".parse().unwrap(), 64).unwrap();
     let app = || App::new().default_service(web::to(HttpResponse::Ok));
     let expect = || -> Expect { Box::new(|request| Box::pin(async move { Ok(request) })) };

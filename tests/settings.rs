@@ -64,7 +64,7 @@ fn the_shipped_file_says_what_is_built_in() {
 /// Every field by name, so that a new one has to be added here, with its default.
 #[test]
 fn the_defaults_are_these() {
-    let Settings { server, tus, cors, storage, expiration, pools, timeouts, log } =
+    let Settings { server, tus, cors, storage, expiration, pools, timeouts, admin, log } =
         Directory::new("defaults").load(&[], &[]).unwrap().settings;
     assert_eq!(server.bind, SocketAddr::from(([127, 0, 0, 1], 8080)));
     assert_eq!((server.base_path.site(), server.base_path.path()), (None, "/files/"));
@@ -102,9 +102,13 @@ fn the_defaults_are_these() {
         timeouts.store,
         timeouts.shutdown,
         timeouts.linger,
+        timeouts.drain_delay,
     ]
     .map(|duration| duration.as_secs());
-    assert_eq!(secs, [10, 60, 60, 75, 30, 20, 10, 2]);
+    assert_eq!(secs, [10, 60, 60, 75, 30, 20, 10, 2, 0]);
+
+    assert_eq!((admin.enabled, admin.bind), (true, SocketAddr::from(([127, 0, 0, 1], 8081))));
+    assert_eq!((admin.token, admin.hosts.len(), admin.mailbox_slow), (None, 0, Duration::from_millis(200)));
 
     assert_eq!((log.format, log.level, log.requests, log.buffer_lines), (LogFormat::Auto, Level::Info, true, 8192));
 }
@@ -306,6 +310,14 @@ fn impossible_values_are_reported_with_their_place() {
                 "# \u{e9}\u{e9}\nserver = { greeting = true, bind = \"localhost:80\" }\n",
                 "settings.toml:2:36: server.bind: must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080",
             ),
+            (
+                "[admin]\ntoken = 'open sesame 1234'\n",
+                "settings.toml:2:9: admin.token: must be 16 to 1024 letters, digits and signs of ASCII, without spaces",
+            ),
+            (
+                "[admin]\nhosts = ['a.example:80']\n",
+                "settings.toml:2:9: admin.hosts: must be names of hosts or addresses, without ports; \"a.example:80\" is none",
+            ),
             ("[server]\nbase_path = '/a b/'\n", "settings.toml:2:13: server.base_path: must not hold ' '"),
             (
                 "[cors]\nallow_methods = 'GET, A B'\n",
@@ -331,6 +343,15 @@ fn values_that_contradict_each_other_are_reported_with_their_place() {
              into storage.memory_budget_bytes: one upload needs it",
             ),
             (
+                "[admin]\nbind = \"0.0.0.0:8081\"\n",
+                "settings.toml:2:8: admin.bind: admin.token must be set when admin.bind is not a loopback address: \
+             whoever reaches it could delete uploads",
+            ),
+            (
+                "[admin]\nbind = \"127.0.0.1:8080\"\n",
+                "settings.toml:2:8: admin.bind: admin.bind must not be server.bind: what operators see is not for everybody",
+            ),
+            (
                 "[pools.uploads]\nmailbox = 2\n",
                 "settings.toml:2:11: pools.uploads.mailbox: pools.uploads.mailbox must be more than tus.append_window: \
              others must reach an owner whose window is full",
@@ -350,7 +371,7 @@ fn every_number_has_its_limits() {
     };
     let keys = keys(&report);
     let numbers: Vec<&String> = keys.iter().filter(whole).collect();
-    assert_eq!(numbers.len(), 36, "{numbers:?}");
+    assert_eq!(numbers.len(), 38, "{numbers:?}");
     for key in numbers {
         let refusal = directory.load(&["--set", &format!("{key}=-1")], &[]).unwrap_err().to_string();
         assert!(refusal.starts_with(&format!("--set: {key}: must be from ")), "{refusal}");

@@ -11,10 +11,10 @@ use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, web};
 use slog::{Logger, o};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use wharf::server::wire::Limits;
-use wharf::server::{BodyError, Config, Drained, Expect, Fault, Incoming, Running, bind, serve};
+use wharf::server::{BodyError, Config, Drained, Expect, Fault, Incoming, Patience, Running, bind, serve};
 
 /// No wait in here should come near this.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -86,18 +86,22 @@ fn expect() -> Expect {
     })
 }
 
+fn patience() -> Patience {
+    let limits = Limits {
+        head_max_bytes: 8192,
+        head_timeout: DEADLINE,
+        write_timeout: DEADLINE,
+        linger: Duration::from_secs(1),
+    };
+    Patience { keep_alive: DEADLINE, limits }
+}
+
 fn config() -> Config {
-    Config {
-        arbiters: 2,
-        max_connections: 0,
-        keep_alive: DEADLINE,
-        limits: Limits {
-            head_max_bytes: 8192,
-            head_timeout: DEADLINE,
-            write_timeout: DEADLINE,
-            linger: Duration::from_secs(1),
-        },
-    }
+    config_with(patience())
+}
+
+fn config_with(patience: Patience) -> Config {
+    Config { arbiters: 2, max_connections: 0, patience: watch::channel(patience).1 }
 }
 
 async fn start(config: Config, gates: &Gates) -> Running {
@@ -359,9 +363,9 @@ async fn a_body_that_nobody_wants_but_has_come_costs_no_connection() {
 
 #[actix_web::test]
 async fn a_second_head_has_its_time_out_too() {
-    let mut config = config();
-    config.limits.head_timeout = Duration::from_millis(100);
-    let running = start(config, &Gates::new()).await;
+    let mut patience = patience();
+    patience.limits.head_timeout = Duration::from_millis(100);
+    let running = start(config_with(patience), &Gates::new()).await;
     let mut client = Client::connect(running.address()).await;
     client.send(format!("{GET}GET /g HT")).await;
     assert_eq!(client.body().await, "GET /g 0");
@@ -372,12 +376,37 @@ async fn a_second_head_has_its_time_out_too() {
 
 #[actix_web::test]
 async fn a_client_that_does_not_read_is_dropped() {
-    let mut config = config();
-    config.limits.write_timeout = Duration::from_millis(100);
-    let running = start(config, &Gates::new()).await;
+    let mut patience = patience();
+    patience.limits.write_timeout = Duration::from_millis(100);
+    let running = start(config_with(patience), &Gates::new()).await;
     let mut client = Client::connect(running.address()).await;
     client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(client.receive().await);
+    assert_eq!(running.drain(DEADLINE).await, Drained::All);
+    running.stop();
+}
+
+#[actix_web::test]
+async fn limits_that_change_count_for_connections_that_come_later() {
+    let (sender, receiver) = watch::channel(patience());
+    let running = start(Config { patience: receiver, ..config() }, &Gates::new()).await;
+    let head = format!("GET /g HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(6000));
+    let mut early = Client::connect(running.address()).await;
+    early.send(&head).await;
+    assert_eq!(early.body().await, "GET /g 0");
+    let mut smaller = patience();
+    smaller.limits.head_max_bytes = 4096;
+    sender.send_replace(smaller);
+    // Each arbiter hears of it by itself: ask until all have.
+    let mut in_a_row = 0;
+    while in_a_row < 20 {
+        let mut late = Client::connect(running.address()).await;
+        late.send(&head).await;
+        in_a_row = if late.answer().await.2 == "GET /g 0" { 0 } else { in_a_row + 1 };
+    }
+    early.send(&head).await;
+    assert_eq!(early.body().await, "GET /g 0", "a connection keeps what it began with");
+    drop(early);
     assert_eq!(running.drain(DEADLINE).await, Drained::All);
     running.stop();
 }

@@ -1,18 +1,14 @@
 //! The memory that bytes on their way to the store may take in the whole process. When it is spent, sockets are not
 //! read; nothing is dropped. It is held for as long as the store works, never while a client makes up its mind.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::room::{Places, Room};
 
 /// The budget. Those who wait are served in the order in which they came.
 #[derive(Debug)]
 pub struct Budget {
-    free: Arc<Semaphore>,
-    total: usize,
+    room: Room,
     waiting: AtomicUsize,
 }
 
@@ -21,7 +17,7 @@ pub struct Budget {
 pub struct BudgetReport {
     /// How many bytes there are in all.
     pub total: usize,
-    /// How many of them are taken.
+    /// How many of them are taken; more than all while a budget that was made smaller waits for some to come back.
     pub used: usize,
     /// How many wait for some.
     pub waiting: usize,
@@ -30,22 +26,21 @@ pub struct BudgetReport {
 /// Bytes out of the budget; back in it when dropped.
 #[derive(Debug)]
 pub struct Share {
-    permit: OwnedSemaphorePermit,
+    places: Places,
 }
 
 impl Budget {
     /// A budget of so many bytes; at least one.
     #[must_use]
     pub fn new(total: usize) -> Self {
-        let total = total.clamp(1, Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(total)), total, waiting: AtomicUsize::new(0) }
+        Self { room: Room::new(total), waiting: AtomicUsize::new(0) }
     }
 
     /// So many bytes (or the whole budget, if that is less), if they are free now.
     #[must_use]
     pub fn try_take(&self, bytes: usize) -> Option<Share> {
-        let permit = Arc::clone(&self.free).try_acquire_many_owned(self.permits(bytes)).ok()?;
-        Some(Share { permit })
+        let places = self.room.try_take(self.permits(bytes)).ok()?;
+        Some(Share { places })
     }
 
     /// So many bytes (or the whole budget, if that is less), as soon as they are free.
@@ -54,25 +49,31 @@ impl Budget {
     /// Never: a budget is not closed.
     pub async fn take(&self, bytes: usize) -> Share {
         let _waiting = Waiting::on(&self.waiting);
-        let permit = Arc::clone(&self.free).acquire_many_owned(self.permits(bytes)).await;
-        Share { permit: permit.expect("a budget is not closed") }
+        let places = self.room.take(self.permits(bytes)).await;
+        Share { places: places.expect("a budget is not closed") }
     }
 
     /// Whether somebody waits for bytes, or less than an eighth is left.
     #[must_use]
     pub fn is_scarce(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0 || self.free.available_permits() < self.total / 8
+        self.waiting.load(Ordering::Relaxed) > 0 || self.room.free() < self.room.total() / 8
+    }
+
+    /// Has so many bytes from now on. A smaller budget takes effect as bytes come back; nothing is taken from anybody.
+    /// It must not be smaller than what one takes at once, or those who wait meanwhile wait in vain.
+    pub fn resize(&self, total: usize) {
+        self.room.resize(total);
     }
 
     /// How it stands.
     #[must_use]
     pub fn report(&self) -> BudgetReport {
-        let used = self.total.saturating_sub(self.free.available_permits());
-        BudgetReport { total: self.total, used, waiting: self.waiting.load(Ordering::Relaxed) }
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        BudgetReport { total: self.room.total(), used: self.room.taken(), waiting }
     }
 
     fn permits(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.min(self.total)).unwrap_or(u32::MAX)
+        u32::try_from(bytes.min(self.room.total())).unwrap_or(u32::MAX)
     }
 }
 
@@ -80,19 +81,19 @@ impl Share {
     /// How many bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.permit.num_permits()
+        self.places.count()
     }
 
     /// Parts so many bytes off; `None` when there are not as many.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Option<Self> {
-        self.permit.split(bytes).map(|permit| Self { permit })
+        self.places.split(bytes).map(|places| Self { places })
     }
 
     /// Gives back all but so many bytes.
     pub fn shrink(&mut self, bytes: usize) {
         if let Some(excess) = self.bytes().checked_sub(bytes) {
-            drop(self.permit.split(excess));
+            drop(self.places.split(excess));
         }
     }
 }
@@ -152,5 +153,18 @@ mod tests {
         assert_eq!((large.bytes(), small.now_or_never().unwrap().bytes()), (90, 10));
         drop(budget.take(100));
         assert_eq!(budget.report().waiting, 0);
+    }
+
+    #[test]
+    fn a_smaller_budget_waits_for_what_is_out() {
+        let budget = Budget::new(100);
+        let held = budget.try_take(80).unwrap();
+        budget.resize(50);
+        assert_eq!(budget.report(), BudgetReport { total: 50, used: 80, waiting: 0 });
+        assert!(budget.is_scarce() && budget.try_take(1).is_none());
+        drop(held);
+        assert_eq!(budget.try_take(1_000).unwrap().bytes(), 50);
+        budget.resize(200);
+        assert_eq!(budget.try_take(1_000).unwrap().bytes(), 200);
     }
 }

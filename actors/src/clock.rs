@@ -9,6 +9,13 @@ use std::{
 /// a suspended machine's small gaps stay below it.
 const TOLERANCE_SECS: u64 = 60;
 
+/// Stands for "nothing expires".
+const NEVER: u64 = u64::MAX;
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER - 1).min(NEVER - 1)
+}
+
 /// Seconds since the Unix epoch.
 #[must_use]
 pub(crate) fn unix_secs(time: SystemTime) -> u64 {
@@ -18,7 +25,8 @@ pub(crate) fn unix_secs(time: SystemTime) -> u64 {
 /// Decides whether something has expired.
 pub(crate) struct Clock {
     started: Instant,
-    after: Option<Duration>,
+    /// In nanoseconds; `NEVER` when nothing expires.
+    after_nanos: AtomicU64,
     /// Wall time minus monotonic time, in seconds, when last looked at.
     lead_secs: AtomicU64,
     /// Nothing expires before this wall time.
@@ -31,7 +39,7 @@ impl Clock {
     pub(crate) fn new(after: Option<Duration>) -> Self {
         Self {
             started: Instant::now(),
-            after,
+            after_nanos: AtomicU64::new(after.map_or(NEVER, nanos)),
             lead_secs: AtomicU64::new(unix_secs(SystemTime::now())),
             not_before_secs: AtomicU64::new(0),
             undated_not_before_secs: AtomicU64::new(0),
@@ -40,12 +48,18 @@ impl Clock {
 
     /// How long an upload lives after its last change; `None` when nothing expires.
     pub(crate) fn after(&self) -> Option<Duration> {
-        self.after
+        let nanos = self.after_nanos.load(Ordering::Relaxed);
+        (nanos != NEVER).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// Changes that. Uploads that carry a date of their own keep it until their next change.
+    pub(crate) fn set_after(&self, after: Option<Duration>) {
+        self.after_nanos.store(after.map_or(NEVER, nanos), Ordering::Relaxed);
     }
 
     /// Tells what the store remembers: when wharf first saw it, and when a wharf last ran on it.
     pub(crate) fn remember(&self, first_seen_secs: u64, last_seen_secs: Option<u64>) {
-        let Some(after) = self.after else { return };
+        let Some(after) = self.after() else { return };
         self.undated_not_before_secs.store(first_seen_secs.saturating_add(after.as_secs()), Ordering::Relaxed);
         let now = unix_secs(SystemTime::now());
         // Much longer than an upload's life: a long stop and a wrong clock look alike, so every upload gets one more life.
@@ -64,7 +78,7 @@ impl Clock {
         let lead = wall_secs.saturating_sub(elapsed_secs);
         let before = self.lead_secs.swap(lead, Ordering::Relaxed);
         if lead > before.saturating_add(TOLERANCE_SECS) {
-            let grace_secs = self.after.unwrap_or_default().as_secs();
+            let grace_secs = self.after().unwrap_or_default().as_secs();
             self.not_before_secs.fetch_max(wall_secs.saturating_add(grace_secs), Ordering::Relaxed);
         }
         wall_secs
@@ -72,12 +86,12 @@ impl Clock {
 
     /// When an upload that changes now expires.
     pub(crate) fn expiry_secs(&self) -> Option<u64> {
-        self.after.map(|after| self.now_secs().saturating_add(after.as_secs()))
+        self.after().map(|after| self.now_secs().saturating_add(after.as_secs()))
     }
 
     /// Whether an upload has expired, by its own date, or by its last change when it carries none.
     pub(crate) fn is_due(&self, expires_at_secs: Option<u64>, changed: SystemTime) -> bool {
-        let Some(after) = self.after else { return false };
+        let Some(after) = self.after() else { return false };
         let now = self.now_secs();
         let due_secs = expires_at_secs.unwrap_or_else(|| {
             let by_change = unix_secs(changed).saturating_add(after.as_secs());

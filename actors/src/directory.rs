@@ -6,12 +6,9 @@
 //! await.
 #![expect(clippy::disallowed_types, reason = "the one map that is shared")]
 
-use std::{
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use actix::{Actor, Context};
@@ -22,17 +19,33 @@ use tokio::sync::oneshot;
 use crate::{
     Info, Record, UploadId,
     clock::Clock,
-    post::{Gauge, KindMeter, Post},
-    storage::{ErrorKind, Opened, Storage, StorageError, Ticket},
-    upload::{Upload, messages::Close, state::Policy},
+    events::Events,
+    history::History,
+    live::Live,
+    post::{Gauge, KindMeter, Post, meter_of},
+    storage::{Durability, ErrorKind, Opened, Storage, StorageError, Ticket},
+    tally::Tally,
+    upload::{Upload, messages::Close, sight::Sight, state::Policy},
 };
 
-/// What owners need to know of the settings.
-#[derive(Debug, Clone)]
-pub(crate) struct OwnerConfig {
-    pub(crate) policy: Policy,
+/// So many uploads without owners are remembered: their timelines and log lines, of up to 10 KiB each.
+const HISTORIES: usize = 512;
+
+/// What a directory starts with.
+pub(crate) struct Config {
+    pub(crate) durability: Durability,
+    pub(crate) live: Live,
+    /// How many messages may wait in the mailbox of one owner.
     pub(crate) mailbox: usize,
-    pub(crate) idle_owner: Duration,
+    /// How many finished (and how many expired) uploads are kept in mind.
+    pub(crate) remembered: usize,
+}
+
+/// An owner that runs, as others see it.
+#[derive(Clone)]
+pub(crate) struct Owner {
+    pub(crate) post: Post<Upload>,
+    pub(crate) sight: Arc<Sight>,
 }
 
 /// What came of looking for an owner.
@@ -46,7 +59,7 @@ enum Entry {
     },
     Running {
         epoch: u64,
-        post: Post<Upload>,
+        owner: Owner,
     },
     /// The owner has ended; those who wait are told, by the drop of these senders, that all of it has.
     Retiring {
@@ -70,7 +83,11 @@ pub(crate) struct Directory {
     records: quick_cache::sync::Cache<UploadId, Arc<Record>>,
     expired: quick_cache::sync::Cache<UploadId, ()>,
     storage: Arc<dyn Storage>,
-    config: OwnerConfig,
+    histories: quick_cache::sync::Cache<UploadId, Arc<History>>,
+    durability: Durability,
+    live: Live,
+    tally: Arc<Tally>,
+    events: Events,
     clock: Clock,
     meter: Arc<KindMeter>,
     logger: Logger,
@@ -101,27 +118,33 @@ impl Entry {
             Self::Starting { epoch, .. } | Self::Running { epoch, .. } | Self::Retiring { epoch, .. } => *epoch,
         }
     }
+
+    fn owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Running { owner, .. } => Some(owner),
+            Self::Starting { .. } | Self::Retiring { .. } => None,
+        }
+    }
 }
 
 /// Leases of one owner have numbers from here on; no two owners' overlap.
 const LEASES_PER_OWNER: u64 = 1 << 32;
 
 impl Directory {
-    pub(crate) fn new(
-        storage: Arc<dyn Storage>,
-        config: OwnerConfig,
-        clock: Clock,
-        remembered: usize,
-        logger: Logger,
-    ) -> Arc<Self> {
+    pub(crate) fn new(storage: Arc<dyn Storage>, config: Config, clock: Clock, logger: Logger) -> Arc<Self> {
+        let Config { durability, live, mailbox, remembered } = config;
         Arc::new(Self {
             entries: DashMap::new(),
             records: quick_cache::sync::Cache::new(remembered),
             expired: quick_cache::sync::Cache::new(remembered),
+            histories: quick_cache::sync::Cache::new(HISTORIES),
             storage,
-            config,
+            durability,
+            live,
+            tally: Arc::default(),
+            events: Events::default(),
             clock,
-            meter: KindMeter::new("upload"),
+            meter: meter_of::<Upload>(mailbox),
             logger,
             epochs: AtomicU64::new(1),
             leases: AtomicU64::new(0),
@@ -134,8 +157,41 @@ impl Directory {
         &self.storage
     }
 
-    pub(crate) fn config(&self) -> &OwnerConfig {
-        &self.config
+    /// The settings that may change.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// How owners treat bytes, as it is now.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            sync_finish: self.durability != Durability::None,
+            sync_always: self.durability == Durability::Always,
+            max_size: self.live.max_size(),
+        }
+    }
+
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Takes what is remembered of an upload, for its new owner.
+    pub(crate) fn take_history(&self, id: &UploadId) -> Option<Box<History>> {
+        self.histories.remove(id).map(|(_, history)| Box::new(Arc::unwrap_or_clone(history)))
+    }
+
+    /// What is remembered of an upload that has no owner.
+    pub(crate) fn recall(&self, id: &UploadId) -> Option<Arc<History>> {
+        self.histories.get(id)
+    }
+
+    /// Remembers an upload's history for a while. Its owner gives it away at its end.
+    pub(crate) fn keep(&self, id: &UploadId, history: Box<History>) {
+        self.histories.insert(id.clone(), Arc::from(history));
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -161,6 +217,7 @@ impl Directory {
         // At the end of the service its arbiters drop what is still on them.
         if !self.is_closing() {
             self.died.fetch_add(1, Ordering::Relaxed);
+            self.meter.note_restart();
             error!(self.logger, "owner died"; "upload_id" => %id);
         }
     }
@@ -181,7 +238,7 @@ impl Directory {
                 Seat::Start(epoch, waiting) => {
                     let ticket = self.ticket(id, epoch);
                     let opening = self.storage.open(id, ticket.clone());
-                    self.start(id.clone(), epoch, ticket, opening);
+                    self.start(id.clone(), false, epoch, ticket, opening);
                     waiting
                 }
             };
@@ -209,7 +266,7 @@ impl Directory {
                 Seat::Start(epoch, waiting) => {
                     let ticket = self.ticket(&info.id, epoch);
                     let creating = self.storage.create(info.clone(), ticket.clone());
-                    self.start(info.id.clone(), epoch, ticket, creating);
+                    self.start(info.id.clone(), true, epoch, ticket, creating);
                     waiting
                 }
             };
@@ -230,7 +287,7 @@ impl Directory {
                 Seat::Start(epoch, receiver)
             }
             Slot::Occupied(mut slot) => match slot.get_mut() {
-                Entry::Running { post, .. } if post.is_open() => Seat::Running(post.clone()),
+                Entry::Running { owner, .. } if owner.post.is_open() => Seat::Running(owner.post.clone()),
                 Entry::Running { epoch, .. } => {
                     // Closed without having retired: it died. Its last operations may still be under way.
                     let epoch = *epoch;
@@ -250,6 +307,7 @@ impl Directory {
     fn start(
         self: &Arc<Self>,
         id: UploadId,
+        is_new: bool,
         epoch: u64,
         ticket: Ticket,
         opening: impl Future<Output = Result<Opened, StorageError>> + 'static,
@@ -257,12 +315,7 @@ impl Directory {
         let directory = Arc::clone(self);
         actix_rt::spawn(async move {
             let started = match opening.await {
-                Ok(opened) => {
-                    let gauge = Gauge::of(&directory.meter, directory.config.mailbox);
-                    let owner = Upload::new(opened, Arc::clone(&directory), Arc::clone(&gauge), ticket.clone());
-                    let post = Post::new(Upload::create(|_: &mut Context<Upload>| owner), gauge);
-                    Ok(post)
-                }
+                Ok(opened) => Ok(directory.run(opened, is_new, ticket.clone())),
                 Err(error) => {
                     if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) {
                         error!(directory.logger, "owner could not be started"; "upload_id" => %id, "error" => %error);
@@ -270,17 +323,26 @@ impl Directory {
                     Err(error.kind)
                 }
             };
-            directory.settle(&id, epoch, &started);
+            directory.settle(&id, epoch, started);
             // Only now: with the last ticket the entry goes.
             drop(ticket);
         });
     }
 
-    fn settle(&self, id: &UploadId, epoch: u64, started: &Started) {
+    fn run(self: &Arc<Self>, opened: Opened, is_new: bool, ticket: Ticket) -> Owner {
+        let filename = ["filename", "name"].iter().find_map(|key| opened.info.metadata.get(*key));
+        let sight = Arc::new(Sight::new(filename.map(String::as_str), opened.changed));
+        let gauge = Gauge::of(&self.meter);
+        let published = (Arc::clone(&gauge), Arc::clone(&sight));
+        let owner = Upload::new(opened, is_new, Arc::clone(self), published, ticket);
+        Owner { post: Post::new(Upload::create(|_: &mut Context<Upload>| owner), gauge), sight }
+    }
+
+    fn settle(&self, id: &UploadId, epoch: u64, started: Result<Owner, ErrorKind>) {
         let Some(mut entry) = self.entries.get_mut(id).filter(|entry| entry.epoch() == epoch) else { return };
-        let next = match started {
-            Ok(post) => Entry::Running { epoch, post: post.clone() },
-            Err(_) => Entry::Retiring { epoch, waiting: Vec::new() },
+        let (next, started) = match started {
+            Ok(owner) => (Entry::Running { epoch, owner: owner.clone() }, Ok(owner.post)),
+            Err(kind) => (Entry::Retiring { epoch, waiting: Vec::new() }, Err(kind)),
         };
         let before = std::mem::replace(&mut *entry, next);
         drop(entry);
@@ -299,13 +361,13 @@ impl Directory {
             return true;
         };
         let epoch = match &*entry {
-            Entry::Running { epoch, post } if Arc::ptr_eq(post.gauge(), gauge) => *epoch,
+            Entry::Running { epoch, owner } if Arc::ptr_eq(owner.post.gauge(), gauge) => *epoch,
             _ => {
                 gauge.retire();
                 return true;
             }
         };
-        if gauge.report().depth > 0 {
+        if gauge.depth() > 0 {
             return false;
         }
         gauge.retire();
@@ -354,20 +416,23 @@ impl Directory {
         self.entries
             .iter()
             .filter_map(|entry| match entry.value() {
-                Entry::Running { post, .. } => Some(post.clone()),
+                Entry::Running { owner, .. } => Some(owner.post.clone()),
                 _ => None,
             })
             .collect()
     }
 
-    /// The mailbox gauges of all owners that run, with their uploads.
-    pub(crate) fn gauges(&self) -> Vec<(UploadId, Arc<Gauge>)> {
+    /// What runs, without a look at its upload.
+    pub(crate) fn owner(&self, id: &UploadId) -> Option<Owner> {
+        self.entries.get(id).and_then(|entry| entry.owner().cloned())
+    }
+
+    /// All owners that run, with their uploads: those whose ids lie behind `after`, in no order.
+    pub(crate) fn owners_behind(&self, after: &str) -> Vec<(UploadId, Owner)> {
         self.entries
             .iter()
-            .filter_map(|entry| match entry.value() {
-                Entry::Running { post, .. } => Some((entry.key().clone(), Arc::clone(post.gauge()))),
-                _ => None,
-            })
+            .filter(|entry| entry.key().as_str() > after)
+            .filter_map(|entry| Some((entry.key().clone(), entry.owner()?.clone())))
             .collect()
     }
 }

@@ -5,24 +5,24 @@ use std::{
     io,
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
 };
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use tokio::sync::oneshot;
 
 use crate::{
-    post::{Gauge, Stamp},
+    post::{Gauge, PoolReport, Stamp},
+    room::Room,
     storage::{ErrorKind, Op, StorageError, Ticket},
 };
 
 mod committer;
+mod lane;
 
 pub(crate) use committer::Target;
+use lane::Queue;
 
 /// Work of one kind, with threads of its own, so that long reads can't hold up writes, nor either of them lookups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,26 +35,15 @@ pub enum Lane {
     Read,
 }
 
-/// What a worker does next, and the mark by which the wait for it is measured.
-struct Job {
-    stamp: Stamp,
-    work: Box<dyn FnOnce() + Send>,
-}
-
-/// One lane's queue as its senders see it.
-struct Queue {
-    jobs: Sender<Job>,
-    gauge: Arc<Gauge>,
-}
-
 /// The disk pool. Its threads end when it is dropped and their queues are empty.
 pub struct Disk {
-    metadata: Queue,
-    write: Queue,
-    read: Queue,
+    metadata: Arc<Queue>,
+    write: Arc<Queue>,
+    read: Arc<Queue>,
     commits: Sender<committer::Request>,
+    commit_room: Arc<Room>,
     commit_gauge: Arc<Gauge>,
-    syncs: Arc<AtomicU64>,
+    syncs: Arc<committer::Syncs>,
 }
 
 impl Disk {
@@ -64,16 +53,18 @@ impl Disk {
     /// When a thread can't be started.
     pub fn start(workers: usize, queue: usize) -> io::Result<Arc<Self>> {
         let room = queue.max(1);
-        let syncs = Arc::new(AtomicU64::new(0));
-        let (commits, requests) = async_channel::bounded(room);
+        let syncs = Arc::<committer::Syncs>::default();
+        let (commits, requests) = async_channel::unbounded();
         let counter = Arc::clone(&syncs);
         thread::Builder::new().name("disk-commit".to_owned()).spawn(move || committer::run(&requests, &counter))?;
+        let lane = |name| Queue::start(name, workers, room).map(Arc::new);
         Ok(Arc::new(Self {
-            metadata: start_lane("disk_metadata", workers, room)?,
-            write: start_lane("disk_write", workers, room)?,
-            read: start_lane("disk_read", workers, room)?,
+            metadata: lane("disk_metadata")?,
+            write: lane("disk_write")?,
+            read: lane("disk_read")?,
             commits,
-            commit_gauge: Gauge::new("disk_commit", room),
+            commit_room: Arc::new(Room::new(room)),
+            commit_gauge: Gauge::new("committer", "sync", room),
             syncs,
         }))
     }
@@ -86,18 +77,21 @@ impl Disk {
         ticket: Ticket,
         job: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
     ) -> Op<T> {
-        let queue = self.queue(lane);
-        let (jobs, gauge) = (queue.jobs.clone(), Arc::clone(&queue.gauge));
+        let queue = Arc::clone(self.queue(lane));
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let work = Box::new(move || {
+            let work = Box::new(move |stamp: Stamp| {
                 let result = caught(job);
+                // Whoever has the answer finds it counted.
+                drop(stamp);
                 drop(ticket);
                 // The asker may have gone; the work is done all the same.
                 let _ = reply.send(result);
             });
-            let stamp = gauge.admit_unbounded();
-            jobs.send(Job { stamp, work }).await.map_err(|_| stopped())?;
+            let stamp = queue.gauge.admit_unbounded(0);
+            if !queue.put(stamp, work).await {
+                return Err(stopped());
+            }
             answer.await.map_err(|_| stopped())?
         })
     }
@@ -105,11 +99,13 @@ impl Disk {
     /// Makes `target` durable, together with whoever else waits for the same.
     pub(crate) fn commit(&self, ticket: Ticket, target: Target) -> Op<()> {
         let (commits, gauge) = (self.commits.clone(), Arc::clone(&self.commit_gauge));
+        let room = Arc::clone(&self.commit_room);
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let stamp = gauge.admit_unbounded();
-            let request = committer::Request { stamp, target, ticket, reply };
-            commits.send(request).await.map_err(|_| stopped())?;
+            let stamp = gauge.admit_unbounded(0);
+            let place = room.take(1).await.map_err(|_| stopped())?;
+            let request = committer::Request { stamp, place: Some(place), target, ticket, reply };
+            commits.try_send(request).map_err(|_| stopped())?;
             answer.await.map_err(|_| stopped())?
         })
     }
@@ -117,7 +113,7 @@ impl Disk {
     /// How many sync calls the committer has made.
     #[must_use]
     pub fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
+        self.syncs.calls.load(Ordering::Relaxed)
     }
 
     /// The meters of the queues: metadata, write, read, commit.
@@ -126,30 +122,42 @@ impl Disk {
         [&self.metadata.gauge, &self.write.gauge, &self.read.gauge, &self.commit_gauge].map(Arc::clone)
     }
 
-    fn queue(&self, lane: Lane) -> &Queue {
+    /// Has so many threads for each lane, and room for so many jobs in each queue, from now on. Nothing that waits or is
+    /// under way is dropped.
+    ///
+    /// # Errors
+    /// When a thread can't be started; all else is as it was asked for.
+    pub fn resize(&self, workers: usize, queue: usize) -> io::Result<()> {
+        let room = queue.max(1);
+        self.commit_room.resize(room);
+        self.commit_gauge.kind().set_limit(room);
+        // Each of them, whatever becomes of the others.
+        let lanes = [&self.metadata, &self.write, &self.read].map(|lane| lane.resize(workers, room));
+        lanes.into_iter().collect()
+    }
+
+    /// How the lanes and the committer stand.
+    #[must_use]
+    pub fn report(&self) -> Vec<PoolReport> {
+        let queue = self.commit_gauge.report();
+        let committer = PoolReport {
+            pool: self.commit_gauge.kind().name(),
+            workers: 1,
+            workers_wanted: 1,
+            busy: usize::from(self.syncs.busy.load(Ordering::Relaxed)),
+            without_room: queue.depth.saturating_sub(queue.limit),
+            queue,
+            restarts: 0,
+        };
+        [&self.metadata, &self.write, &self.read].map(|lane| lane.report()).into_iter().chain([committer]).collect()
+    }
+
+    fn queue(&self, lane: Lane) -> &Arc<Queue> {
         match lane {
             Lane::Metadata => &self.metadata,
             Lane::Write => &self.write,
             Lane::Read => &self.read,
         }
-    }
-}
-
-fn start_lane(name: &'static str, workers: usize, room: usize) -> io::Result<Queue> {
-    let (jobs, waiting) = async_channel::bounded(room);
-    for _ in 0..workers.max(1) {
-        let waiting: Receiver<Job> = waiting.clone();
-        thread::Builder::new().name(name.replace('_', "-")).spawn(move || work(&waiting))?;
-    }
-    Ok(Queue { jobs, gauge: Gauge::new(name, room) })
-}
-
-/// A worker's life: one job after the other, until all senders are gone.
-fn work(waiting: &Receiver<Job>) {
-    while let Ok(Job { mut stamp, work }) = waiting.recv_blocking() {
-        stamp.open();
-        // The work catches its own panic; what is caught here is a panic in dropping what it held.
-        let _ = catch_unwind(AssertUnwindSafe(work));
     }
 }
 

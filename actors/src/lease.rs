@@ -104,7 +104,7 @@ impl Drop for Lease {
 impl From<LeaseEnd> for Refusal {
     fn from(end: LeaseEnd) -> Self {
         match end {
-            LeaseEnd::Interrupted => Self::Interrupted,
+            LeaseEnd::Interrupted | LeaseEnd::ByOperator => Self::Interrupted,
             LeaseEnd::Terminated => Self::Terminated,
             LeaseEnd::ShuttingDown => Self::ShuttingDown,
             LeaseEnd::NoSpace => Self::NoSpace,

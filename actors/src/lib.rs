@@ -9,23 +9,35 @@ mod budget;
 mod clock;
 mod directory;
 pub mod disk;
+pub mod events;
+mod history;
 mod id;
 mod info;
 mod lease;
+mod live;
+mod monitor;
 #[cfg(feature = "s3")]
 pub mod parts;
 pub mod post;
 mod reaper;
+mod room;
 pub mod storage;
+mod tally;
 mod upload;
 mod uploads;
 
 pub use budget::{Budget, BudgetReport, Share};
+pub use history::{HistoryReport, LINES, Level, LogLine, MarkReport, TIMELINE_BYTES, Timeline};
 pub use id::{InvalidId, MAX_ID_BYTES, UploadId};
 pub use info::{Info, Kind, Own, Record};
 pub use lease::{Lease, Stored};
+pub use tally::TallyReport;
 pub use upload::{
     messages::{Committed, Departure, Snapshot},
     state::{LeaseEnd, Refusal},
+    view::{LeaseReport, UploadState},
 };
-pub use uploads::{Appending, AskFailure, Begun, Config, Mailboxes, NewUpload, Uploads};
+pub use uploads::{
+    Appending, AskFailure, Begun, Config, ListCursor, ListPage, Listed, Mailboxes, NewUpload, Overview, OwnerReport,
+    Tuning, Uploads,
+};

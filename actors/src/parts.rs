@@ -18,13 +18,14 @@ use std::{
 use actix::{Actor, Context};
 use bytes::Bytes;
 use slog::Logger;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     Share,
-    post::{Gauge, KindMeter, Post},
+    post::{Gauge, KindMeter, Post, meter_of},
+    room::Room,
     storage::s3::{
-        client::{Client, ClientError, ETag},
+        client::{Client, ClientError, ETag, metered::CallMeters},
         retry::RetryPolicy,
     },
 };
@@ -33,11 +34,13 @@ use job::{Job, Wait};
 use messages::{Cancel, Close, Resize, Submit};
 use meters::{Counted, Meters};
 use turns::Turns;
+use uploader::Uploader;
 
 mod dispatcher;
 mod job;
 mod messages;
 mod meters;
+mod show;
 mod turns;
 mod uploader;
 
@@ -117,12 +120,14 @@ pub struct Parts {
 struct Inner {
     dispatcher: Post<Dispatcher>,
     /// Room for parts that wait.
-    room: Arc<Semaphore>,
+    room: Room,
     /// Places in the dispatcher's mailbox.
-    places: Arc<Semaphore>,
+    places: Room,
     next: AtomicU64,
     roll: watch::Receiver<Roll>,
     policy: RetryPolicy,
+    meter: Arc<KindMeter>,
+    calls: CallMeters,
     meters: Arc<Meters>,
 }
 
@@ -138,21 +143,21 @@ impl Parts {
         logger: Logger,
     ) -> io::Result<Self> {
         let quarters = (0..config.workers.max(1)).map(|_| Quarters::new()).collect::<io::Result<Vec<_>>>()?;
-        let queue = config.queue.clamp(1, Semaphore::MAX_PERMITS);
-        let mailbox = config.mailbox.clamp(1, Semaphore::MAX_PERMITS);
+        let (queue, mailbox) = (config.queue.max(1), config.mailbox.max(1));
         let policy = RetryPolicy::new(config.deadline, config.backoff_first, config.backoff_max);
         let meters = Meters::new(queue);
-        let gauge = Gauge::new("part_dispatcher", mailbox);
-        let meter = KindMeter::new("part_uploader");
-        let hiring = Hiring { connect: Arc::new(connect), policy: policy.clone(), mailbox, meter };
+        let gauge = Gauge::of(&meter_of::<Dispatcher>(mailbox));
+        let meter = meter_of::<Uploader>(mailbox);
+        let (connect, calls) = (Arc::new(connect), CallMeters::default());
+        let hiring = Hiring { connect, calls: calls.clone(), policy: policy.clone(), meter: Arc::clone(&meter) };
         let (roll_out, roll) = watch::channel(Roll::new());
         let turns = Turns::new(config.per_upload);
         let dispatcher =
             Dispatcher::new(turns, quarters, hiring, roll_out, Arc::clone(&meters), Arc::clone(&gauge), logger);
         let dispatcher = Post::new(Dispatcher::create(|_: &mut Context<Dispatcher>| dispatcher), gauge);
-        let [room, places] = [queue, mailbox].map(|permits| Arc::new(Semaphore::new(permits)));
+        let [room, places] = [queue, mailbox].map(Room::new);
         let next = AtomicU64::new(0);
-        Ok(Self { inner: Arc::new(Inner { dispatcher, room, places, next, roll, policy, meters }) })
+        Ok(Self { inner: Arc::new(Inner { dispatcher, room, places, next, roll, policy, meter, calls, meters }) })
     }
 
     /// Hands over a part, once the returned future is first polled, and tells what came of it: at its end, when its
@@ -162,13 +167,13 @@ impl Parts {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
             let counted = Counted::into(&inner.meters.without_room);
-            let room = permit(&inner.room).await?;
-            let place = permit(&inner.places).await?;
+            let room = inner.room.take(1).await.map_err(|_| PartError::Closed)?;
+            let place = inner.places.take(1).await.map_err(|_| PartError::Closed)?;
             drop(counted);
             let id = inner.next.fetch_add(1, Ordering::Relaxed);
             let mut hold = Hold { dispatcher: &inner.dispatcher, upload: part.upload, id, answered: false };
             let (answer, answered) = oneshot::channel();
-            let wait = Some(Wait { stamp: inner.meters.waiting.admit_unbounded(), _room: Some(room) });
+            let wait = Some(Wait { stamp: inner.meters.waiting.admit_unbounded(0), _room: Some(room) });
             inner.dispatcher.tell(Submit { job: Job { id, part, answer, deaths: 0, wait }, place });
             let result = answered.await;
             hold.answered = true;
@@ -190,13 +195,13 @@ impl Parts {
             retries: policy.report(),
             deaths: meters.deaths.load(Ordering::Relaxed),
             dispatcher: dispatcher.gauge().report(),
-            uploaders: roll.borrow().iter().map(|gauge| gauge.report()).collect(),
+            uploaders: roll.borrow().iter().map(|(_, gauge)| gauge.report()).collect(),
         }
     }
 
     /// Has this many uploaders from now on. Those that leave first end the part in their hands.
     pub fn resize(&self, workers: usize) {
-        self.inner.dispatcher.tell(Resize { workers });
+        self.inner.dispatcher.tell(Resize { workers, per_upload: None });
     }
 
     /// Takes no parts from now on, and waits until all that were handed over are done and the uploaders gone. Parts that
@@ -227,10 +232,6 @@ impl Drop for Inner {
         self.refuse();
         self.dispatcher.tell(Close { answer: None });
     }
-}
-
-async fn permit(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, PartError> {
-    Arc::clone(semaphore).acquire_owned().await.map_err(|_| PartError::Closed)
 }
 
 /// Takes a part back when its asker goes without an answer.

@@ -12,9 +12,16 @@ use tokio::sync::oneshot;
 
 mod gauge;
 mod histogram;
+mod kind;
+mod pool;
 
-pub use gauge::{Gauge, GaugeReport, KindMeter, KindReport, Stamp};
-pub use histogram::{Distribution, Histogram};
+pub use gauge::{Gauge, GaugeReport, Stamp};
+pub use histogram::{Distribution, Spread};
+pub use kind::{KindMeter, KindReport, MessageReport};
+pub use pool::{MailboxReport, PoolReport};
+
+/// False in builds that leave out all that only counts, to see what counting costs. The bound of mailboxes stays.
+pub(crate) const METERED: bool = !cfg!(feature = "unmetered");
 
 /// Why a question got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,27 +49,75 @@ impl<M> Message for Letter<M> {
     type Result = ();
 }
 
+/// An actor that gets letters, with what its meters are called. Written by [`receives_letters!`](crate::receives_letters).
+pub trait Mailbox: Actor {
+    /// The kind of actor.
+    const KIND: &'static str;
+    /// The kinds of messages that it receives.
+    const MESSAGES: &'static [&'static str];
+}
+
 /// What an actor does with a message. Not actix's `Handler`, so that no message can reach an actor but in a letter,
 /// bounded and metered. Messages that want an answer carry the sender for it: an actor may answer when it is time, and
 /// not only from here.
-pub trait Receive<M>: Actor {
+pub trait Receive<M>: Mailbox {
+    /// The name of the message, one of [`Mailbox::MESSAGES`].
+    const MESSAGE: &'static str;
+
     /// Takes the message.
     fn receive(&mut self, message: M, context: &mut Self::Context);
 }
 
-/// Lets an actor be sent letters of every message that it receives.
+/// The number of a message among those of its actor. Evaluated by the compiler, which also says when it has no name.
+const fn number_of(messages: &[&str], message: &str) -> u16 {
+    let mut number = 0;
+    while number < messages.len() {
+        if is_same(messages[number].as_bytes(), message.as_bytes()) {
+            #[expect(clippy::cast_possible_truncation, reason = "no actor knows 65,536 messages")]
+            return number as u16;
+        }
+        number += 1;
+    }
+    panic!("the message is not among those that its actor receives")
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
+const fn number<A: Receive<M>, M>() -> u16 {
+    const { number_of(A::MESSAGES, A::MESSAGE) }
+}
+
+/// A meter for the mailboxes of an actor's kind, with room for `limit` messages each.
+#[must_use]
+pub fn meter_of<A: Mailbox>(limit: usize) -> Arc<KindMeter> {
+    KindMeter::new(A::KIND, limit, A::MESSAGES)
+}
+
+/// Lets an actor be sent letters of every message that it receives. Names its kind, and its messages.
 #[macro_export]
 macro_rules! receives_letters {
-    ($actor:ty) => {
+    ($actor:ty, $kind:literal, [$($message:literal),+ $(,)?]) => {
+        impl $crate::post::Mailbox for $actor {
+            const KIND: &'static str = $kind;
+            const MESSAGES: &'static [&'static str] = &[$($message),+];
+        }
+
         impl<M> ::actix::Handler<$crate::post::Letter<M>> for $actor
         where
             $actor: $crate::post::Receive<M>,
         {
             type Result = ();
 
-            fn handle(&mut self, mut letter: $crate::post::Letter<M>, context: &mut Self::Context) {
-                letter.stamp.open();
-                $crate::post::Receive::receive(self, letter.body, context);
+            fn handle(&mut self, letter: $crate::post::Letter<M>, context: &mut Self::Context) {
+                let $crate::post::Letter { body, mut stamp } = letter;
+                stamp.open();
+                $crate::post::Receive::receive(self, body, context);
             }
         }
     };
@@ -107,10 +162,10 @@ impl<A: Actor> Post<A> {
     pub fn tell<M>(&self, body: M)
     where
         M: Send + 'static,
-        A: Handler<Letter<M>>,
+        A: Receive<M> + Handler<Letter<M>>,
         A::Context: ToEnvelope<A, Letter<M>>,
     {
-        self.address.do_send(Letter { body, stamp: self.gauge.admit_unbounded() });
+        self.address.do_send(Letter { body, stamp: self.gauge.admit_unbounded(number::<A, M>()) });
     }
 
     /// Sends the message that `make` builds around the sender for its answer, at once, and awaits the answer.
@@ -120,7 +175,7 @@ impl<A: Actor> Post<A> {
     pub async fn ask<M, R>(&self, make: impl FnOnce(oneshot::Sender<R>) -> M) -> Result<R, Unanswered>
     where
         M: Send + 'static,
-        A: Handler<Letter<M>>,
+        A: Receive<M> + Handler<Letter<M>>,
         A::Context: ToEnvelope<A, Letter<M>>,
     {
         self.send(make)?.await
@@ -134,10 +189,10 @@ impl<A: Actor> Post<A> {
     pub fn send<M, R>(&self, make: impl FnOnce(oneshot::Sender<R>) -> M) -> Result<Pending<A, R>, Unanswered>
     where
         M: Send + 'static,
-        A: Handler<Letter<M>>,
+        A: Receive<M> + Handler<Letter<M>>,
         A::Context: ToEnvelope<A, Letter<M>>,
     {
-        let Some(stamp) = self.gauge.admit() else { return Err(Unanswered::Overloaded) };
+        let Some(stamp) = self.gauge.admit(number::<A, M>()) else { return Err(Unanswered::Overloaded) };
         let held = self.clone();
         let (asker, answer) = oneshot::channel();
         held.address.do_send(Letter { body: make(asker), stamp });
@@ -159,5 +214,17 @@ impl<A: Actor, R> Future for Pending<A, R> {
     fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.answer).poll(context);
         answer.map_err(|_| if self.post.gauge.is_retired() { Unanswered::Retired } else { Unanswered::Died })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_the_number_of_its_name() {
+        const NAMES: [&str; 3] = ["append", "appended", "app"];
+        assert_eq!(["append", "appended", "app"].map(|name| number_of(&NAMES, name)), [0, 1, 2]);
+        assert!(!is_same(b"", b"a") && is_same(b"", b"") && !is_same(b"ab", b"ac"));
     }
 }

@@ -18,8 +18,15 @@ pub mod file;
 mod info_json;
 #[cfg(any(test, feature = "faults"))]
 pub mod memory;
+pub mod metered;
+mod report;
 #[cfg(feature = "s3")]
 pub mod s3;
+mod view;
+
+pub(crate) use report::OperationMeter;
+pub use report::{BOUNDS, OperationReport, StoreReport};
+pub use view::{PartReport, PartState, Sighting, StorePage, StoreTuning};
 
 /// An operation under way in the store. Dropping it does not undo it, and may not stop it.
 pub type Op<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send>>;
@@ -193,6 +200,28 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Keeps a small named value for the service itself, and gives back what was there before. `None` only reads.
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>>;
+
+    /// What it is called among other stores.
+    fn name(&self) -> &'static str;
+
+    /// Looks at an upload without an owner and without changing anything; [`ErrorKind::NotFound`] as `open`.
+    fn look(&self, id: &UploadId) -> Op<Sighting>;
+
+    /// Lists up to about `limit` uploads behind a name that an earlier page gave (`None`: from the first on). Any text
+    /// will do as a name. What can't be read is left out.
+    fn list(&self, after: Option<String>, limit: usize) -> Op<StorePage>;
+
+    /// Finds out, cheaply and without trying twice, whether the store can be reached.
+    fn reachable(&self) -> Op<()>;
+
+    /// What is metered below the store. Asks nobody.
+    fn report(&self) -> StoreReport;
+
+    /// Takes new sizes and limits while all goes on. Nothing that waits or is under way is dropped.
+    ///
+    /// # Errors
+    /// When some of it could not be done; all else is.
+    fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError>;
 }
 
 /// Where a scan goes on. Opaque to all but the store that made it.
@@ -220,6 +249,11 @@ pub trait Blob: Send {
 
     /// How many bytes are known to be durable by now, in a store that makes them so without being told to.
     fn durable(&self) -> Option<u64> {
+        None
+    }
+
+    /// The parts that the bytes lie in, in a store that has parts, as they were a moment ago. Asks nobody.
+    fn parts(&self) -> Option<Vec<PartReport>> {
         None
     }
 

@@ -7,8 +7,11 @@
 
 mod handlers;
 pub(crate) mod messages;
+mod observe;
 mod perform;
+pub(crate) mod sight;
 pub(crate) mod state;
+pub(crate) mod view;
 
 use std::{
     collections::BTreeMap,
@@ -18,17 +21,20 @@ use std::{
 
 use actix::{Actor, ActorContext, AsyncContext, Context};
 use bytes::Bytes;
-use slog::{Logger, info, o};
+use slog::{Logger, o};
 use tokio::sync::oneshot;
 
 use crate::{
     Info, Kind, Own, Record, Share, UploadId,
     directory::Directory,
+    history::History,
     post::Gauge,
     receives_letters,
     storage::{Blob, Opened, Ticket},
+    tally::OpenLease,
 };
 use messages::{Asker, Departure, Snapshot};
+use sight::Sight;
 use state::{Event, Found, LeaseEnd, LeaseId, Piece, State};
 
 /// An idle owner closes its file after this long.
@@ -54,6 +60,10 @@ struct Holder {
     end: Option<oneshot::Sender<LeaseEnd>>,
     departure: Option<Departure>,
     ended: Option<LeaseEnd>,
+    /// The operator who wanted it to end.
+    by: Option<Arc<str>>,
+    /// Counts it as open.
+    _open: OpenLease,
 }
 
 /// The owner of one upload. See the module.
@@ -72,6 +82,13 @@ pub(crate) struct Upload {
     early_peeks: Option<Vec<Asker>>,
     directory: Arc<Directory>,
     gauge: Arc<Gauge>,
+    sight: Arc<Sight>,
+    /// Made when there is something to remember.
+    history: Option<Box<History>>,
+    /// When listeners were last told of the upload's progress.
+    progress_told: Option<Instant>,
+    /// The last lease ended because another request wanted the upload.
+    overtaken: bool,
     logger: Logger,
     last_active: Instant,
     timer_armed: bool,
@@ -84,17 +101,22 @@ pub(crate) struct Upload {
 
 impl Upload {
     /// An owner for an upload that was just created or found.
-    pub(crate) fn new(opened: Opened, directory: Arc<Directory>, gauge: Arc<Gauge>, ticket: Ticket) -> Self {
+    pub(crate) fn new(
+        opened: Opened,
+        is_new: bool,
+        directory: Arc<Directory>,
+        (gauge, sight): (Arc<Gauge>, Arc<Sight>),
+        ticket: Ticket,
+    ) -> Self {
         let Opened { blob, info, stored, changed, record } = opened;
-        let config = directory.config();
         let found = Found { length: info.length, stored, is_final: info.is_final(), finished: record.is_some() };
         let partials = match &info.kind {
             Kind::Final { partials } => partials.iter().map(|partial| (partial.clone(), None)).collect(),
             Kind::Single | Kind::Partial => BTreeMap::new(),
         };
-        Self {
+        let mut upload = Self {
             id: info.id.clone(),
-            state: State::new(found, config.policy, directory.first_lease()),
+            state: State::new(found, directory.policy(), directory.first_lease()),
             blob,
             changed,
             record: record.map(Arc::new),
@@ -105,12 +127,18 @@ impl Upload {
             info,
             directory,
             gauge,
+            sight,
+            history: None,
+            progress_told: None,
+            overtaken: false,
             last_active: Instant::now(),
             timer_armed: false,
             retired: false,
             over: false,
             _ticket: ticket,
-        }
+        };
+        upload.on_started(is_new);
+        upload
     }
 
     /// Drives one event through the state machine and performs what it asks for.
@@ -121,6 +149,7 @@ impl Upload {
             self.perform(effect, context);
         }
         self.last_active = Instant::now();
+        self.observe(self.last_active);
         if self.state.is_idle() && !self.timer_armed && !self.retired {
             self.arm_timer(if self.over || self.state.is_finished() { Duration::ZERO } else { REST_AFTER }, context);
         }
@@ -140,7 +169,7 @@ impl Upload {
             return;
         }
         let idle = self.last_active.elapsed();
-        let idle_max = self.directory.config().idle_owner;
+        let idle_max = self.directory.live().idle_owner();
         if self.over || self.state.is_finished() || idle >= idle_max {
             self.retire(context);
         } else {
@@ -210,26 +239,13 @@ impl Upload {
             record: self.record.clone().filter(|_| self.state.is_finished()),
         }
     }
-
-    /// The lease is over: one line in the log, when it did not end as its holder wanted.
-    fn log_end_of_lease(&mut self) {
-        let Some(holder) = self.holder.take() else { return };
-        let why = match (holder.ended, holder.departure) {
-            (Some(LeaseEnd::Interrupted), _) => "wanted by another request",
-            (Some(LeaseEnd::Terminated), _) => "upload terminated",
-            (Some(LeaseEnd::ShuttingDown), _) => "server shuts down",
-            (Some(LeaseEnd::NoSpace), _) => "store full",
-            (Some(LeaseEnd::StoreFailed), _) => "store failed",
-            (Some(LeaseEnd::TooLarge), _) => "more at once than the store takes",
-            (None, Some(departure)) => departure.as_str(),
-            (None, None) => return,
-        };
-        info!(self.logger, "upload interrupted"; "why" => why, "offset" => self.state.stored(), "request_id" => &*holder.request_id);
-    }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        if let Some(history) = self.history.take() {
+            self.directory.keep(&self.id, history);
+        }
         if !self.retired {
             self.directory.note_death(&self.id);
         }
@@ -254,4 +270,23 @@ impl Actor for Upload {
     }
 }
 
-receives_letters!(Upload);
+receives_letters!(
+    Upload,
+    "upload",
+    [
+        "begin",
+        "append",
+        "commit",
+        "release",
+        "inspect",
+        "peek",
+        "terminate",
+        "expire",
+        "join",
+        "partial_ended",
+        "close",
+        "store_expiry",
+        "interrupt",
+        "look",
+    ]
+);

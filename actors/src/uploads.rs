@@ -1,5 +1,7 @@
 //! The facade: all that the web side can ask of uploads.
 
+mod admin;
+mod view;
 mod words;
 
 use std::{sync::Arc, time::Duration};
@@ -9,17 +11,21 @@ use slog::{Logger, info, o};
 use crate::{
     Budget, Info, Kind, Own, Record, UploadId,
     clock::{Clock, unix_secs},
-    directory::{Directory, OwnerConfig},
+    directory::{self, Directory},
+    events::Event,
     lease::Lease,
+    live::Live,
+    monitor::Monitor,
     post::{Post, Receive, Unanswered},
-    reaper::Reaper,
-    storage::{Durability, ErrorKind, Reader, Storage, StorageError},
+    reaper::{Reaper, Wake},
+    storage::{ErrorKind, Reader, Storage, StorageError, metered::Metered},
     upload::{
         Upload,
         messages::{Answered, Asker, Begin, Inspect, Join, Peek, Reply, Snapshot, Terminate},
-        state::{self, Policy, Refusal},
+        state::{self, Refusal},
     },
 };
+pub use view::{ListCursor, ListPage, Listed, Overview, OwnerReport, Tuning};
 pub use words::{Appending, AskFailure, Begun, Config, Mailboxes, NewUpload};
 
 /// All uploads. Cheap to clone; used from the arbiters that serve requests, whose threads also run the owners that
@@ -27,8 +33,8 @@ pub use words::{Appending, AskFailure, Begun, Config, Mailboxes, NewUpload};
 #[derive(Clone)]
 pub struct Uploads {
     directory: Arc<Directory>,
-    config: Arc<Config>,
     budget: Arc<Budget>,
+    reaper: Post<Reaper>,
     logger: Logger,
 }
 
@@ -36,21 +42,18 @@ impl Uploads {
     /// Uploads in the given store. To be called on the arbiter that shall run the reaper and the final uploads that wait
     /// for partial ones from before the start.
     pub async fn start(storage: Arc<dyn Storage>, config: Config, logger: Logger) -> Self {
-        let policy = Policy {
-            sync_finish: config.durability != Durability::None,
-            sync_always: config.durability == Durability::Always,
-            max_size: config.max_size,
-        };
-        let owners = OwnerConfig { policy, mailbox: config.mailbox, idle_owner: config.idle_owner };
-        let clock = Clock::new(config.expire_after);
-        let directory = Directory::new(storage, owners, clock, config.remembered, logger.clone());
-        let uploads = Self { directory, budget: Arc::clone(&config.budget), config: Arc::new(config), logger };
-        if uploads.config.expire_after.is_some() {
+        let live = Live::new(&config.tuning.values());
+        let (durability, mailbox, remembered) = (config.durability, config.tuning.mailbox, config.remembered);
+        let owners = directory::Config { durability, live, mailbox, remembered };
+        let clock = Clock::new(config.tuning.expire_after);
+        let directory = Directory::new(Metered::over(storage), owners, clock, logger.clone());
+        let reaper = Reaper::run(Arc::clone(&directory));
+        let uploads = Self { directory, budget: config.budget, reaper, logger };
+        if uploads.directory.clock().after().is_some() {
             uploads.remember_times().await;
-            if let Some(interval) = uploads.config.expire_interval {
-                Reaper::run(Arc::clone(&uploads.directory), interval);
-            }
         }
+        uploads.reaper.tell(Wake);
+        Monitor::run(&uploads.directory, uploads.reaper.gauge());
         uploads.wake_finals();
         uploads
     }
@@ -96,7 +99,7 @@ impl Uploads {
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, AskFailure>>) -> Result<T, AskFailure> {
-        tokio::time::timeout(self.config.patience, work).await.unwrap_or(Err(AskFailure::TimedOut))
+        tokio::time::timeout(self.directory.live().patience(), work).await.unwrap_or(Err(AskFailure::TimedOut))
     }
 
     async fn find(&self, id: &UploadId) -> Result<Post<Upload>, AskFailure> {
@@ -168,6 +171,8 @@ impl Uploads {
         let created = Snapshot { info: info.clone(), offset: Some(0), expires_at_secs, record: None };
         self.within(async { self.directory.create(info).await.map_err(AskFailure::from) }).await?;
         info!(self.logger, "upload created"; o!("upload_id" => id.to_string()), "length" => created.info.length);
+        self.directory.tally().created.add(1);
+        self.directory.events().tell(|| Event::UploadCreated { id: id.clone(), length: created.info.length });
         if !is_final && !is_empty {
             return Ok(created);
         }
@@ -201,7 +206,7 @@ impl Uploads {
         for partial in partials {
             let length = match self.directory.record(partial) {
                 Some(record) => Some(record.length),
-                None if self.config.concatenation_unfinished => {
+                None if self.directory.live().concatenation_unfinished() => {
                     match self.ask(partial, |asker| Join { final_id: final_id.clone(), asker: asker.into() }).await? {
                         Reply::Joined(length) => length,
                         _ => None,
@@ -211,7 +216,7 @@ impl Uploads {
             };
             known_length = known_length.zip(length).map(|(sum, length)| sum.saturating_add(length));
         }
-        if known_length.zip(self.config.max_size).is_some_and(|(length, max)| length > max) {
+        if known_length.zip(self.directory.live().max_size()).is_some_and(|(length, max)| length > max) {
             return Err(AskFailure::Refused(Refusal::MaxSizeExceeded));
         }
         Ok(known_length)
@@ -225,10 +230,10 @@ impl Uploads {
         if let Some(record) = self.directory.record(id) {
             return complete(&record, &appending);
         }
-        let Appending { offset, declared_length, announced, tentative, request_id } = appending;
+        let Appending { offset, declared_length, announced, tentative, request_id, peer } = appending;
         let begin = state::Begin { offset, declared_length, announced, tentative };
         self.within(async {
-            let make = |asker| Begin { begin, asker: Asker::of_request(asker, Arc::clone(&request_id)) };
+            let make = |asker| Begin { begin, asker: Asker::of_request(asker, Arc::clone(&request_id), peer) };
             let mut post = self.find(id).await?;
             let mut answered = post.ask(make).await;
             if answered.as_ref().is_err_and(|failure| *failure == Unanswered::Retired) {
@@ -276,7 +281,7 @@ impl Uploads {
 
     /// When an upload expires, in seconds since the Unix epoch. Disturbs nobody; nothing when it can't be said.
     pub async fn expires_at_secs(&self, id: &UploadId) -> Option<u64> {
-        self.config.expire_after?;
+        self.directory.clock().after()?;
         if let Some(record) = self.directory.record(id) {
             return of_record(&record).expires_at_secs;
         }
@@ -313,16 +318,6 @@ impl Uploads {
         }
     }
 
-    /// What the mailboxes look like now. Asks no actor, so a stuck one is visible.
-    #[must_use]
-    pub fn mailboxes(&self) -> Mailboxes {
-        Mailboxes {
-            kinds: vec![self.directory.meter().report()],
-            uploads: self.directory.gauges().into_iter().map(|(id, gauge)| (id, gauge.report())).collect(),
-            died: self.directory.died(),
-        }
-    }
-
     /// Ends all leases, now and from now on; their holders are told that the server ends. What arrived is kept.
     pub fn close(&self) {
         self.directory.close();
@@ -335,7 +330,7 @@ impl Uploads {
             let _ = post.ask(|asker| Inspect { asker: asker.into() }).await;
         });
         let settled = tokio::time::timeout(at_most, futures_util::future::join_all(inspections)).await.is_ok();
-        if self.config.expire_after.is_some() {
+        if self.directory.clock().after().is_some() {
             let now = unix_secs(std::time::SystemTime::now());
             // Only sharpens the guard against wrong clocks.
             let _ =

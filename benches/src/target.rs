@@ -95,7 +95,7 @@ impl Target {
         command.current_dir(home.path()).args(["--bind", "127.0.0.1:0", "--dir", "uploads"]);
         command.arg("--set").arg(format!("server.max_connections={open_files}"));
         // Stalled uploads are to stay, however long the rest of the run takes.
-        command.args(["--set", "timeouts.body_read_secs=3600"]);
+        command.args(["--set", "timeouts.body_read_secs=3600", "--set", "admin.enabled=false"]);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF__")) {
             command.env_remove(name);
         }

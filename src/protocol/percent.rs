@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Decodes a path. `None` if an escape is incomplete, or if the result isn't UTF-8: no upload has such a name.
-pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
@@ -21,7 +21,7 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Encodes a text as a path: everything but slashes and what may stand in a segment as it is.
-pub(super) fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte == b'/' || is_segment(byte) {

@@ -54,6 +54,48 @@ pub enum Refusal {
 const RETRY_AFTER_SECS: &str = "1";
 
 impl Refusal {
+    /// Each of them once.
+    pub const ALL: [Self; 38] = [
+        Self::UnsupportedVersion,
+        Self::MaxSizeExceeded,
+        Self::InvalidContentType,
+        Self::InvalidUploadLength,
+        Self::InvalidOffset,
+        Self::UploadNotFound,
+        Self::UploadLocked,
+        Self::LockTimeout,
+        Self::MismatchedOffset,
+        Self::UploadSizeExceeded,
+        Self::NotImplemented,
+        Self::UploadNotFinished,
+        Self::InvalidConcat,
+        Self::ConcatenationUnsupported,
+        Self::ModifyFinal,
+        Self::AmbiguousUploadLength,
+        Self::InvalidUploadLengthDefer,
+        Self::UploadStopped,
+        Self::UploadRejected,
+        Self::UploadTerminationRejected,
+        Self::UploadInterrupted,
+        Self::ServerShutdown,
+        Self::OriginNotAllowed,
+        Self::UnexpectedEof,
+        Self::ReadTimeout,
+        Self::ConnectionReset,
+        Self::IncompleteUpload,
+        Self::ChecksumMismatch,
+        Self::InvalidChecksum,
+        Self::UploadExpired,
+        Self::InsufficientStorage,
+        Self::Overloaded,
+        Self::MetadataTooLarge,
+        Self::HeadTooLarge,
+        Self::BadRequest,
+        Self::MethodNotAllowed { allow: "" },
+        Self::UploadExists,
+        Self::Internal,
+    ];
+
     /// The code, stable, for programs.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -182,7 +224,7 @@ mod tests {
 
     #[test]
     fn codes_and_texts_are_the_ones_clients_know() {
-        for (refusal, status, body) in [
+        let known = [
             (
                 Refusal::UnsupportedVersion,
                 412,
@@ -249,7 +291,10 @@ mod tests {
             (ALLOW, 405, "method not allowed"),
             (Refusal::UploadExists, 409, "ERR_UPLOAD_EXISTS: an upload with this id exists already\n"),
             (Refusal::Internal, 500, "ERR_INTERNAL_SERVER_ERROR: internal server error\n"),
-        ] {
+        ];
+        let codes: std::collections::BTreeSet<_> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+        assert_eq!((known.len(), codes.len()), (Refusal::ALL.len(), Refusal::ALL.len()));
+        for (refusal, status, body) in known {
             assert_eq!((refusal.status(), refusal.body().as_str()), (status, body), "{refusal:?}");
         }
     }

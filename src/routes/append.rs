@@ -33,6 +33,7 @@ pub(super) async fn admit(site: &Site, head: &Head<'_>, id: &UploadId) -> Result
         announced: content_length,
         tentative: checksum.is_some(),
         request_id: Arc::clone(&head.exchange.request_id),
+        peer: head.exchange.peer(),
     };
     match site.uploads.begin(id, appending).await {
         Ok(begun) => Ok(Admitted { begun, checksum }),

@@ -63,6 +63,7 @@ async fn first_bytes(
         announced: body.content_length,
         tentative: body.checksum.is_some(),
         request_id: Arc::clone(&head.exchange.request_id),
+        peer: head.exchange.peer(),
     };
     let taken = match site.uploads.begin(id, appending).await {
         Ok(Begun::Lease { lease, .. }) => source.take(site, lease, body.checksum).await,

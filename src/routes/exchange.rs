@@ -14,6 +14,7 @@ use wharf_actors::UploadId;
 
 use super::Site;
 use crate::{
+    metrics::{Ended, Method, Metrics},
     protocol::{Fields, Header, Refusal, cors::CorsAnswer, reply, route},
     server::BodyKind,
     telemetry::hostile,
@@ -123,6 +124,8 @@ pub(super) struct Exchange {
 /// The line in the log, written when it is dropped.
 struct Line {
     logger: Logger,
+    metrics: Arc<Metrics>,
+    counted: Method,
     on: bool,
     method: String,
     path: String,
@@ -145,30 +148,41 @@ impl slog::KV for Code {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        let (took, status) = (self.started.elapsed(), self.status.get().unwrap_or(0));
+        let (code, sent_bytes) = (self.code.get(), self.sent.get());
+        self.metrics.ended(Ended { method: self.counted, status, code, sent_bytes, took });
         if !self.on {
             return;
         }
-        let duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let status = self.status.get().unwrap_or(0);
+        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let peer = self.peer.map(|peer| peer.to_string());
         info!(self.logger, "{}", if status == 0 { "request aborted" } else { "request" };
             "method" => hostile(&self.method), "path" => hostile(&self.path), "status" => status,
-            Code(self.code.get()), "received_bytes" => self.received.get(), "sent_bytes" => self.sent.get(),
+            Code(code), "received_bytes" => self.received.get(), "sent_bytes" => sent_bytes,
             "duration_us" => duration_us, "peer" => peer);
     }
 }
 
 impl Exchange {
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.line.peer
+    }
+
     pub(super) fn new(head: &RequestHead, peer: Option<SocketAddr>, site: &Site) -> Self {
         let given = head.headers.get("x-request-id").map(HeaderValue::as_bytes);
         let is_plain = |id: &&[u8]| (1..=REQUEST_ID_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
         let given = given.filter(is_plain).and_then(|id| std::str::from_utf8(id).ok());
         let request_id: Arc<str> = given.map_or_else(|| UploadId::random().as_str().into(), Arc::from);
         let method = head.method.as_str().to_owned();
-        let is_options = route::method(&method, &Lines::new(&head.headers, None)) == "OPTIONS";
+        let lines = Lines::new(&head.headers, None);
+        let counted = Method::of(route::method(&method, &lines));
+        site.metrics.began(counted);
+        let is_options = counted == Method::Options;
         let path = head.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
         let line = Line {
             logger: site.logger.new(o!("request_id" => request_id.to_string())),
+            metrics: Arc::clone(&site.metrics),
+            counted,
             on: site.config.log_requests,
             method: method.clone(),
             path: path.clone(),

@@ -16,6 +16,8 @@ use super::{
     values::is_token,
 };
 
+mod admin;
+
 const DAY_SECS: i64 = 24 * 60 * 60;
 const MEBIBYTE: i64 = 1 << 20;
 
@@ -43,6 +45,7 @@ pub(super) fn check(merged: &Merged) -> Result<(Settings, Effective), SettingsEr
         },
         pools: pools(&mut reader),
         timeouts: timeouts(&mut reader),
+        admin: admin::admin(&mut reader),
         log: log(&mut reader),
     };
     relations(&settings, &mut reader);
@@ -199,6 +202,7 @@ fn timeouts(reader: &mut Reader<'_>) -> Timeouts {
         store: reader.secs("timeouts.store_secs", 1..=3600),
         shutdown: reader.secs("timeouts.shutdown_secs", 0..=DAY_SECS),
         linger: reader.secs("timeouts.linger_secs", 0..=60),
+        drain_delay: reader.secs("timeouts.drain_delay_secs", 0..=3600),
     }
 }
 
@@ -254,6 +258,7 @@ fn relations(settings: &Settings, reader: &mut Reader<'_>) {
         pools.uploads.mailbox > tus.append_window,
         "pools.uploads.mailbox must be more than tus.append_window: others must reach an owner whose window is full",
     );
+    admin::relations(settings, reader);
 }
 
 /// Reads values by key, notes them as they apply, and collects what is wrong. A refused value is replaced by any other
@@ -366,8 +371,12 @@ impl Reader<'_> {
         })
     }
 
+    fn texts(&mut self, key: &str) -> Vec<String> {
+        self.get(key, |values, key| values.get::<Vec<String>>(key))
+    }
+
     fn directories(&mut self, key: &str) -> Vec<PathBuf> {
-        let texts = self.get(key, |values, key| values.get::<Vec<String>>(key));
+        let texts = self.texts(key);
         texts
             .iter()
             .filter_map(|text| directory(text).map_err(|message| self.refuse(key, format!("each {message}"))).ok())

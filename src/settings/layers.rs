@@ -23,6 +23,23 @@ pub(super) struct Layer {
     values: BTreeMap<String, (ValueKind, Origin)>,
 }
 
+impl Layer {
+    /// A layer of values that are known already.
+    pub(super) fn of(values: impl IntoIterator<Item = (String, (ValueKind, Origin))>) -> Self {
+        Self { values: values.into_iter().collect() }
+    }
+
+    /// The keys for which a layer above says something else.
+    pub(super) fn overridden(&self, merged: &Merged) -> Vec<(String, Origin)> {
+        let wins = |(key, (kind, origin)): (&String, &(ValueKind, Origin))| {
+            let winner = merged.origins.get(key).filter(|winner| *winner != origin)?;
+            let value = merged.values.get::<Value>(key).ok()?;
+            (value.kind != *kind).then(|| (key.clone(), winner.clone()))
+        };
+        self.values.iter().filter_map(wins).collect()
+    }
+}
+
 impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())

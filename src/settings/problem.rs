@@ -86,6 +86,13 @@ pub struct SettingsError {
     pub problems: Vec<Problem>,
 }
 
+impl SettingsError {
+    /// One that no key and no place is to blame for.
+    pub(super) fn at_all(message: String) -> Self {
+        Self { problems: vec![Problem { origin: Origin::BuiltIn, key: None, message }] }
+    }
+}
+
 impl fmt::Display for SettingsError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {

@@ -7,6 +7,13 @@ use super::{Loaded, Origin, catalogue::CATALOGUE};
 /// Where the origins stand, unless a value is longer.
 const ORIGIN_COLUMN: usize = 44;
 
+/// Keys whose values are not shown.
+const SECRETS: &[&str] = &["admin.token"];
+
+fn is_empty(value: &toml::Value) -> bool {
+    value.as_str().is_some_and(str::is_empty)
+}
+
 /// All settings as they apply, in the order of the built-in file, each with its origin.
 #[must_use]
 pub fn check_report(loaded: &Loaded) -> String {
@@ -21,7 +28,10 @@ pub fn check_report(loaded: &Loaded) -> String {
             section = in_section;
             let _ = write!(report, "\n[{section}]\n");
         }
-        let entry = format!("{name} = {}", value(loaded, key));
+        // What is secret stays so. As a comment, so that nobody takes what stands here for the value.
+        let is_secret =
+            SECRETS.contains(&key.as_str()) && loaded.effective.get(key).is_some_and(|value| !is_empty(value));
+        let entry = if is_secret { format!("# {name} is set") } else { format!("{name} = {}", value(loaded, key)) };
         let _ = writeln!(report, "{entry:ORIGIN_COLUMN$} # {}", origin(loaded, key));
     }
     report

@@ -90,6 +90,33 @@ fn is_authority(text: &str) -> bool {
         }
 }
 
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text, for who must compare it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret")
+    }
+}
+
+/// Whether a text is a host's name or address, without a port; IPv6 in brackets.
+pub(super) fn is_host_name(text: &str) -> bool {
+    is_authority(text) && (text.ends_with(']') || !text.contains(':'))
+}
+
 /// Whether a text is a token, which is what names of methods and headers are (RFC 9110, section 5.6.2).
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
@@ -143,6 +170,25 @@ mod tests {
         ] {
             assert!(BasePath::parse(wrong).is_err(), "{wrong:?} was taken");
         }
+    }
+
+    #[test]
+    fn hosts_have_no_port() {
+        for (text, is_one) in [
+            ("wharf.example", true),
+            ("[::1]", true),
+            ("10.0.0.1", true),
+            ("", false),
+            ("a:1", false),
+            ("[::1]:1", false),
+        ] {
+            assert_eq!(is_host_name(text), is_one, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Some(Secret::new("open sesame"))), "Some(Secret)");
     }
 
     #[test]

@@ -44,6 +44,22 @@ fn without_time(line: &str) -> &str {
 }
 
 #[test]
+fn the_level_may_change_meanwhile() {
+    let (sender, receiver) = channel();
+    let pipe = Destination::writer(Pipe(sender));
+    let (root, guard, control) = logger(&settings(LogFormat::Text), pipe);
+    let child = root.new(o!("of" => "before"));
+    debug!(child, "unheard");
+    control.set_level(Level::Debug);
+    debug!(child, "heard");
+    control.set_level(Level::Error);
+    warn!(root, "unheard");
+    drop(guard);
+    let lines: Vec<String> = receiver.try_iter().collect();
+    assert_eq!(lines.iter().map(|line| without_time(line)).collect::<Vec<_>>(), ["DEBG heard, of: before\n"]);
+}
+
+#[test]
 fn a_text_line_has_context_then_fields_in_their_order() {
     let lines = written(LogFormat::Text, true, |root| {
         let logger = root.new(o!("request_id" => "r1", "peer" => "127.0.0.1:9"));

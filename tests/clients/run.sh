@@ -98,7 +98,7 @@ start_server() {
   : >"$work/stdout"
   (
     cd "$work/run"
-    exec "$wharf" --bind 127.0.0.1:0 --dir "$work/data"
+    exec "$wharf" --bind 127.0.0.1:0 --dir "$work/data" --set admin.enabled=false
   ) >"$work/stdout" 2>"$work/stderr" &
   server=$!
   local limit=$((SECONDS + start_limit_secs))

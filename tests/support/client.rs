@@ -58,7 +58,12 @@ impl Client {
 
     /// Whether the server has read all that was sent.
     pub(crate) fn is_read(&self) -> bool {
-        is_read(self.stream.local_addr().expect("a connection").port())
+        is_read(self.port())
+    }
+
+    /// The port it sends from.
+    pub(crate) fn port(&self) -> u16 {
+        self.stream.local_addr().expect("a connection").port()
     }
 
     /// Sends bytes as they are. A server that has closed is no error here: what it answered is still to be read.
@@ -125,6 +130,24 @@ impl Client {
     pub(crate) fn interim(&mut self) -> u16 {
         let bytes = self.head_bytes().expect("an interim answer, but the server closed the connection");
         Response::parse_head(&bytes).status
+    }
+
+    /// The head of the next answer, whose body has no end and comes by [`Client::chunk`].
+    #[track_caller]
+    pub(crate) fn head_only(&mut self) -> Response {
+        let bytes = self.head_bytes().expect("an answer, but the server closed the connection");
+        Response::parse_head(&bytes)
+    }
+
+    /// The next chunk of a body that comes in chunks; empty at its end.
+    #[track_caller]
+    pub(crate) fn chunk(&mut self) -> Vec<u8> {
+        let Some(end) = self.find(b"\r\n") else { return Vec::new() };
+        let line = String::from_utf8(self.take(end + 2)).expect("a size in ASCII");
+        let size = usize::from_str_radix(line.trim_end(), 16).expect("a size in hex");
+        let mut chunk = self.exactly(size + 2);
+        chunk.truncate(size);
+        chunk
     }
 
     /// Waits for the server to close the connection: true when it does without sending anything more.

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file is a crate of its own and uses a part of the harness")]
 
+pub(crate) mod admin;
 mod bucket;
 mod client;
 mod process;
@@ -13,6 +14,7 @@ pub(crate) mod soak;
 
 pub(crate) use bucket::Bucket;
 pub(crate) use client::{Client, chunked, head};
+use process::Listening;
 pub(crate) use process::{Process, pause, wait_until};
 pub(crate) use response::Response;
 pub(crate) use rustix::process::Signal;
@@ -43,6 +45,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// The path below which uploads are made, with a slash at both ends.
     pub(crate) base: String,
+    admin: Option<SocketAddr>,
     process: Option<Process>,
     flags: Vec<String>,
     /// Holds the storage directory and a file that must stay as it is.
@@ -124,12 +127,12 @@ impl Server {
         let flags: Vec<String> = bucket_flags.iter().cloned().chain(own_flags).collect();
         if let Ok(url) = std::env::var("WHARF_TEST_URL") {
             let (address, base) = process::split_url(&url).expect("WHARF_TEST_URL like http://127.0.0.1:1080/files/");
-            return Server { address, base, process: None, flags, outside, faults, bucket, bucket_flags };
+            return Server { address, base, admin: None, process: None, flags, outside, faults, bucket, bucket_flags };
         }
         let environment = environment(bucket.as_ref(), faults.as_ref());
-        let (process, address, base) =
+        let (process, Listening { address, base, admin }) =
             Process::serve(outside.path(), &outside.path().join("data"), &flags, &environment);
-        Server { address, base, process: Some(process), flags, outside, faults, bucket, bucket_flags }
+        Server { address, base, admin, process: Some(process), flags, outside, faults, bucket, bucket_flags }
     }
 
     /// From now on the store breaks as these lines say and no longer as the earlier ones did: see
@@ -152,8 +155,9 @@ impl Server {
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "the server still runs");
         let environment = environment(self.bucket.as_ref(), self.faults.as_ref());
-        let (process, address, base) = Process::serve(self.outside.path(), &self.dir(), &self.flags, &environment);
-        (self.process, self.address, self.base) = (Some(process), address, base);
+        let (process, Listening { address, base, admin }) =
+            Process::serve(self.outside.path(), &self.dir(), &self.flags, &environment);
+        (self.process, self.address, self.base, self.admin) = (Some(process), address, base, admin);
     }
 
     /// Starts the binary again on the same directory with other flags, after `stop`, `kill` or its end.

@@ -53,6 +53,19 @@ pub(crate) fn split_url(line: &str) -> Option<(SocketAddr, String)> {
     Some((address.parse().ok()?, format!("/{path}")))
 }
 
+/// Whether these flags speak of the admin endpoint; without them a test's server has none.
+fn has_admin(flags: &[String]) -> bool {
+    flags.iter().any(|flag| flag.starts_with("admin."))
+}
+
+/// Where a server listens.
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
+    /// The path below which uploads are made, with a slash at both ends.
+    pub(crate) base: String,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
 /// A running server process. Dropping it kills it, and fails the test when anything in it panicked.
 pub(crate) struct Process {
     child: Child,
@@ -67,19 +80,22 @@ impl Process {
         directory: &Path,
         flags: &[String],
         environment: &[(&str, OsString)],
-    ) -> (Process, SocketAddr, String) {
+    ) -> (Process, Listening) {
         let (process, lines) = Process::spawn(home, directory, flags, environment);
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        let next_url = || loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = lines.recv_timeout(left) else {
                 let log = process.log();
                 panic!("the server did not say where it listens; it wrote:\n{log}");
             };
-            if let Some((address, base)) = split_url(&line) {
-                return (process, address, base);
+            if let Some(url) = split_url(&line) {
+                return url;
             }
-        }
+        };
+        let (address, base) = next_url();
+        let admin = has_admin(flags).then(|| next_url().0);
+        (process, Listening { address, base, admin })
     }
 
     /// Runs the binary to its end, which it must reach by itself.
@@ -100,6 +116,9 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
         if !flags.iter().any(|flag| flag == "--bind") {
             command.args(["--bind", "127.0.0.1:0"]);
+        }
+        if !has_admin(flags) {
+            command.args(["--set", "admin.enabled=false"]);
         }
         command.arg("--dir").arg(directory).args(["--log-format", "json"]).args(flags).current_dir(home);
         for (name, _) in std::env::vars_os() {

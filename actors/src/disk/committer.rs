@@ -4,7 +4,7 @@ use std::{
     fs::File,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::Volume;
 use crate::{
     post::Stamp,
+    room::Places,
     storage::{StorageError, Ticket},
 };
 
@@ -36,22 +37,34 @@ pub(crate) struct Target {
 /// One who waits for a sync.
 pub(super) struct Request {
     pub(super) stamp: Stamp,
+    /// Its place in the queue, given back when it is taken out.
+    pub(super) place: Option<Places>,
     pub(super) target: Target,
     pub(super) ticket: Ticket,
     pub(super) reply: oneshot::Sender<Result<(), StorageError>>,
 }
 
+/// What the committer does, for whoever wants to look.
+#[derive(Default)]
+pub(super) struct Syncs {
+    pub(super) calls: AtomicU64,
+    pub(super) busy: AtomicBool,
+}
+
 /// The committer's life: takes all that wait, serves them, and looks again.
-pub(super) fn run(requests: &Receiver<Request>, syncs: &AtomicU64) {
+pub(super) fn run(requests: &Receiver<Request>, syncs: &Syncs) {
     while let Ok(first) = requests.recv_blocking() {
         let mut batch = vec![first];
         while let Ok(next) = requests.try_recv() {
             batch.push(next);
         }
         for request in &mut batch {
+            request.place = None;
             request.stamp.open();
         }
-        serve(batch, syncs);
+        syncs.busy.store(true, Ordering::Relaxed);
+        serve(batch, &syncs.calls);
+        syncs.busy.store(false, Ordering::Relaxed);
     }
 }
 
@@ -89,7 +102,7 @@ impl Target {
 
 impl Request {
     fn answer(self, outcome: Result<(), Errno>) {
-        drop(self.target);
+        drop((self.target, self.stamp));
         drop(self.ticket);
         // The asker may have gone.
         let _ = self.reply.send(outcome.map_err(|error| StorageError::from_io("sync", error.into())));

@@ -1,6 +1,10 @@
 //! Tests of the disk pool: its lanes, its limits, and syncs that are shared.
 
-use std::{fs::File, sync::mpsc};
+use std::{
+    fs::File,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 
@@ -14,7 +18,7 @@ fn disk() -> Arc<Disk> {
 fn gate() -> (mpsc::Receiver<()>, mpsc::Sender<()>, impl FnOnce() -> Result<(), StorageError> + Send) {
     let ((running, is_running), (go, wait)) = (mpsc::channel(), mpsc::channel());
     let job = move || {
-        running.send(()).unwrap();
+        let _ = running.send(());
         let _ = wait.recv();
         Ok(())
     };
@@ -78,7 +82,7 @@ async fn those_who_wait_for_a_sync_together_share_it() {
     let file = Arc::new(std::sync::OnceLock::from(File::create(directory.path().join("a")).unwrap()));
     let (replies, answers): (Vec<_>, Vec<_>) = (0..9).map(|_| oneshot::channel()).unzip();
     let (sender, requests) = async_channel::unbounded();
-    let gauge = Gauge::new("test_commit", 9);
+    let gauge = Gauge::new("test_commit", "sync", 9);
     for (place, reply) in replies.into_iter().enumerate() {
         // Five on the volume, three on another one, one nobody knows where.
         let volume = match place {
@@ -87,22 +91,95 @@ async fn those_who_wait_for_a_sync_together_share_it() {
             _ => None,
         };
         let target = Target { file: Arc::clone(&file), volume };
-        let (stamp, ticket) = (gauge.admit_unbounded(), Ticket::unwatched());
-        sender.try_send(committer::Request { stamp, target, ticket, reply }).unwrap();
+        let (stamp, ticket) = (gauge.admit_unbounded(0), Ticket::unwatched());
+        sender.try_send(committer::Request { stamp, place: None, target, ticket, reply }).unwrap();
     }
     drop(sender);
-    let syncs = AtomicU64::new(0);
+    let syncs = committer::Syncs::default();
     committer::run(&requests, &syncs);
     assert!(join_all(answers).await.into_iter().all(|answer| answer.unwrap().is_ok()));
-    assert_eq!(syncs.load(Ordering::Relaxed), 1 + 3 + 1);
+    assert_eq!(syncs.calls.load(Ordering::Relaxed), 1 + 3 + 1);
 }
 
 #[actix_rt::test]
 async fn the_threads_end_with_the_pool() {
     let disk = disk();
     let op = disk.run(Lane::Read, Ticket::unwatched(), || Ok(()));
-    let waiting = disk.read.jobs.clone().downgrade();
+    let staff = disk.read.staff();
+    assert_eq!((disk.report()[2].workers, staff.strong_count() > 1), (1, true));
     drop(disk);
     op.await.unwrap();
-    assert!(waiting.upgrade().is_none());
+    // Each thread holds it until its end.
+    while staff.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_lane_gets_more_threads_and_fewer_and_drops_nothing() {
+    let disk = disk();
+    let (mut ops, mut let_on) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
+        let (_, go, job) = gate();
+        ops.push(actix_rt::spawn(disk.run(Lane::Write, Ticket::unwatched(), job)));
+        let_on.push(go);
+    }
+    stands(&disk, (1, 1, 1, 5, 1)).await;
+    disk.resize(4, 9).unwrap();
+    stands(&disk, (4, 4, 4, 2, 9)).await;
+    disk.resize(1, 2).unwrap();
+    stands(&disk, (4, 1, 4, 2, 2)).await;
+    // A thread that leaves first ends what it does. What waits is for the one that stays.
+    let_on[..3].iter().for_each(|go| go.send(()).unwrap());
+    stands(&disk, (1, 1, 1, 2, 2)).await;
+    let_on[3..].iter().for_each(|go| go.send(()).unwrap());
+    for op in ops {
+        op.await.unwrap().unwrap();
+    }
+    // Threads that are all asleep leave as well.
+    disk.resize(3, 2).unwrap();
+    disk.resize(2, 2).unwrap();
+    stands(&disk, (2, 2, 0, 0, 2)).await;
+    assert_eq!(disk.report()[1].queue.dropped, 0);
+}
+
+/// Waits until the write lane has so many threads, shall have so many, so many are busy, so many jobs wait, and so many
+/// may.
+async fn stands(disk: &Disk, expected: (usize, usize, usize, usize, usize)) {
+    let now = || {
+        let lane = &disk.report()[1];
+        (lane.workers, lane.workers_wanted, lane.busy, lane.queue.depth, lane.queue.limit)
+    };
+    while now() != expected {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_job_that_waits_shows_its_age_and_then_its_dwell() {
+    const DELAY: Duration = Duration::from_millis(60);
+    let disk = disk();
+    let (running, go, job) = gate();
+    let mut first = disk.run(Lane::Write, Ticket::unwatched(), job);
+    assert!(!poll_once(&mut first));
+    running.recv().unwrap();
+    let mut second = disk.run(Lane::Write, Ticket::unwatched(), || Ok(()));
+    assert!(!poll_once(&mut second));
+    let began = Instant::now();
+    let queue = loop {
+        let queue = disk.report()[1].queue;
+        if began.elapsed() > DELAY {
+            break queue;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((queue.depth, queue.received, queue.processed), (1, 2, 1));
+    assert!(queue.oldest_age.is_some_and(|age| age >= DELAY), "{queue:?}");
+    go.send(()).unwrap();
+    first.await.unwrap();
+    second.await.unwrap();
+    let seen = disk.gauges()[1].kind().report();
+    assert!(seen.dwell.last_minute.max >= DELAY && seen.dwell.last_minute.p50 < DELAY, "{seen:?}");
+    assert!(seen.processing.since_start.max >= DELAY, "{seen:?}");
+    assert_eq!((seen.dwell.since_start.count, seen.processing.since_start.count, seen.depth), (2, 2, 0));
 }

@@ -23,7 +23,10 @@ use super::{
 use crate::{
     post::{Gauge, KindMeter, Post, Receive},
     receives_letters,
-    storage::s3::{client::Client, retry::RetryPolicy},
+    storage::s3::{
+        client::{Client, metered::CallMeters},
+        retry::RetryPolicy,
+    },
 };
 
 /// So many uploaders may die of a part before it fails.
@@ -33,7 +36,7 @@ const DEATHS_MAX: u32 = 2;
 pub(super) type Connect = Arc<dyn Fn() -> Arc<dyn Client> + Send + Sync>;
 
 /// The mailboxes of the uploaders, for whoever wants to look.
-pub(super) type Roll = Vec<Arc<Gauge>>;
+pub(super) type Roll = Vec<(u64, Arc<Gauge>)>;
 
 /// An arbiter that stops when it is dropped.
 pub(super) struct Quarters(Arbiter);
@@ -60,9 +63,9 @@ struct Seat {
 /// How uploaders are started.
 pub(super) struct Hiring {
     pub(super) connect: Connect,
+    /// The meters of what their clients call.
+    pub(super) calls: CallMeters,
     pub(super) policy: RetryPolicy,
-    /// How many letters an uploader's mailbox may hold.
-    pub(super) mailbox: usize,
     pub(super) meter: Arc<KindMeter>,
 }
 
@@ -157,7 +160,9 @@ impl Dispatcher {
     }
 
     fn publish(&self) {
-        self.roll.send_replace(self.seats.values().map(|seat| Arc::clone(seat.post.gauge())).collect());
+        self.meters.wanted.store(self.wanted, Ordering::Relaxed);
+        let roll = self.seats.iter().map(|(uploader, seat)| (*uploader, Arc::clone(seat.post.gauge())));
+        self.roll.send_replace(roll.collect());
     }
 
     fn staff_later(&self, after: Duration, context: &mut Context<Self>) {
@@ -169,12 +174,13 @@ impl Dispatcher {
         self.hired += 1;
         let uploader = self.hired;
         let presence = Presence { uploader, dispatcher: self.post(context) };
-        let (connect, policy) = (Arc::clone(&self.hiring.connect), self.hiring.policy.clone());
+        let Hiring { connect, calls, policy, .. } = &self.hiring;
+        let (connect, calls, policy) = (Arc::clone(connect), calls.clone(), policy.clone());
         let logger = self.logger.new(o!("uploader" => uploader));
         let address = Uploader::start_in_arbiter(&quarters.0.handle(), move |_| {
-            Uploader::new(connect(), policy, presence, logger)
+            Uploader::new(calls.over(connect()), policy, presence, logger)
         });
-        let post = Post::new(address, Gauge::of(&self.hiring.meter, self.hiring.mailbox));
+        let post = Post::new(address, Gauge::of(&self.hiring.meter));
         self.seats.insert(uploader, Seat { post, leaving: false, _quarters: quarters });
         Ok(())
     }
@@ -192,6 +198,7 @@ impl Dispatcher {
     /// One has died. The first is replaced at once; if they go on dying without storing a part, ever later.
     fn replace(&mut self, uploader: u64, context: &mut Context<Self>) {
         self.meters.deaths.fetch_add(1, Ordering::Relaxed);
+        self.hiring.meter.note_restart();
         error!(self.logger, "part uploader died"; "uploader" => uploader);
         self.deaths_in_row = self.deaths_in_row.saturating_add(1);
         match self.deaths_in_row {
@@ -227,9 +234,11 @@ impl Actor for Dispatcher {
     }
 }
 
-receives_letters!(Dispatcher);
+receives_letters!(Dispatcher, "part_dispatcher", ["submit", "cancel", "ready", "returned", "left", "resize", "close"]);
 
 impl Receive<Submit> for Dispatcher {
+    const MESSAGE: &'static str = "submit";
+
     fn receive(&mut self, Submit { job, place }: Submit, context: &mut Self::Context) {
         drop(place);
         if self.closing.is_some() {
@@ -242,6 +251,8 @@ impl Receive<Submit> for Dispatcher {
 }
 
 impl Receive<Cancel> for Dispatcher {
+    const MESSAGE: &'static str = "cancel";
+
     fn receive(&mut self, Cancel { upload, id }: Cancel, context: &mut Self::Context) {
         drop(self.turns.cancel(upload, id));
         self.end_if_done(context);
@@ -249,6 +260,8 @@ impl Receive<Cancel> for Dispatcher {
 }
 
 impl Receive<Ready> for Dispatcher {
+    const MESSAGE: &'static str = "ready";
+
     fn receive(&mut self, Ready { uploader }: Ready, context: &mut Self::Context) {
         if self.seats.get(&uploader).is_some_and(|seat| !seat.leaving) {
             self.free.push_back(uploader);
@@ -258,6 +271,8 @@ impl Receive<Ready> for Dispatcher {
 }
 
 impl Receive<Returned> for Dispatcher {
+    const MESSAGE: &'static str = "returned";
+
     fn receive(&mut self, Returned { upload, job, begun }: Returned, context: &mut Self::Context) {
         match job {
             None => self.deaths_in_row = 0,
@@ -268,7 +283,7 @@ impl Receive<Returned> for Dispatcher {
                     self.meters.failed.fetch_add(1, Ordering::Relaxed);
                     job.finish(Err(PartError::Died));
                 } else {
-                    job.wait = Some(Wait { stamp: self.meters.waiting.admit_unbounded(), _room: None });
+                    job.wait = Some(Wait { stamp: self.meters.waiting.admit_unbounded(0), _room: None });
                     self.turns.push_front(upload, job.id, job);
                 }
             }
@@ -279,6 +294,8 @@ impl Receive<Returned> for Dispatcher {
 }
 
 impl Receive<Left> for Dispatcher {
+    const MESSAGE: &'static str = "left";
+
     fn receive(&mut self, Left { uploader }: Left, context: &mut Self::Context) {
         self.free.retain(|free| *free != uploader);
         match self.seats.remove(&uploader) {
@@ -291,15 +308,23 @@ impl Receive<Left> for Dispatcher {
 }
 
 impl Receive<Resize> for Dispatcher {
-    fn receive(&mut self, Resize { workers }: Resize, context: &mut Self::Context) {
+    const MESSAGE: &'static str = "resize";
+
+    fn receive(&mut self, Resize { workers, per_upload }: Resize, context: &mut Self::Context) {
+        if let Some(per_upload) = per_upload {
+            self.turns.allow(per_upload);
+        }
         if self.closing.is_none() {
             self.wanted = workers.max(1);
             self.staff(context);
+            self.dispatch(context);
         }
     }
 }
 
 impl Receive<Close> for Dispatcher {
+    const MESSAGE: &'static str = "close";
+
     fn receive(&mut self, Close { answer }: Close, context: &mut Self::Context) {
         self.closing.get_or_insert_default().extend(answer);
         self.end_if_done(context);

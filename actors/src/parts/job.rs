@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     Part, PartError,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     post::{Post, Stamp},
+    room::Places,
     storage::s3::client::ETag,
 };
 
@@ -29,7 +30,7 @@ pub(super) struct Job {
 /// What a part holds while it waits: its mark among the waiting ones, and its room, when it had to have one.
 pub(super) struct Wait {
     pub(super) stamp: Stamp,
-    pub(super) _room: Option<OwnedSemaphorePermit>,
+    pub(super) _room: Option<Places>,
 }
 
 impl Job {
@@ -55,14 +56,17 @@ pub(super) struct Errand {
     begun: bool,
     dispatcher: Post<Dispatcher>,
     meters: Arc<Meters>,
+    /// Of the part's time in hand, from the moment in which it waits no more.
+    stamp: Option<Stamp>,
     under_way: Option<Counted>,
 }
 
 impl Errand {
     pub(super) fn new(mut job: Job, dispatcher: Post<Dispatcher>, meters: &Arc<Meters>) -> Self {
-        if let Some(mut wait) = job.wait.take() {
-            wait.stamp.open();
-        }
+        let stamp = job.wait.take().map(|Wait { mut stamp, .. }| {
+            stamp.open();
+            stamp
+        });
         let under_way = Some(Counted::into(&meters.under_way));
         Self {
             upload: job.part.upload,
@@ -70,6 +74,7 @@ impl Errand {
             begun: false,
             dispatcher,
             meters: Arc::clone(meters),
+            stamp,
             under_way,
         }
     }
@@ -104,6 +109,7 @@ impl Errand {
 impl Drop for Errand {
     fn drop(&mut self) {
         self.under_way = None;
+        self.stamp = None;
         let returned = Returned { upload: self.upload, job: self.job.take(), begun: self.begun };
         self.dispatcher.tell(returned);
     }

@@ -1,15 +1,16 @@
 //! What the dispatcher and the uploaders tell one another.
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::job::{Errand, Job};
+use crate::room::Places;
 
 /// Asks the dispatcher to have a part stored. Sent by [`Parts::upload`](super::Parts::upload); the answer goes to the
 /// job's asker.
 pub(super) struct Submit {
     pub(super) job: Job,
     /// The place in the mailbox, given back when the message is opened.
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Places,
 }
 
 /// The asker of a part has gone: it is dropped, if it has not begun.
@@ -39,6 +40,8 @@ pub(super) struct Left {
 /// Asks the dispatcher to have this many uploaders from now on.
 pub(super) struct Resize {
     pub(super) workers: usize,
+    /// How many parts of one upload may be under way at once, if that changes.
+    pub(super) per_upload: Option<usize>,
 }
 
 /// Asks the dispatcher to end once all parts that it has are done. Answered at its end.

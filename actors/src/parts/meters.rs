@@ -44,19 +44,22 @@ pub(super) struct Meters {
     pub(super) stored_bytes: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) deaths: AtomicU64,
+    /// How many uploaders there ought to be.
+    pub(super) wanted: AtomicUsize,
 }
 
 impl Meters {
     /// All at zero. `room` is how many parts may wait.
     pub(super) fn new(room: usize) -> Arc<Self> {
         Arc::new(Self {
-            waiting: Gauge::new("part", room),
+            waiting: Gauge::new("part", "part", room),
             without_room: Arc::default(),
             under_way: Arc::default(),
             stored: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             deaths: AtomicU64::new(0),
+            wanted: AtomicUsize::new(0),
         })
     }
 }

@@ -37,6 +37,13 @@ impl<T> Turns<T> {
         Self { per_upload: per_upload.max(1), lines: HashMap::new(), order: BTreeSet::new(), turn: 0 }
     }
 
+    /// So many parts of an upload may be under way at once from now on. Those that are stay so.
+    pub(super) fn allow(&mut self, per_upload: usize) {
+        self.per_upload = per_upload.max(1);
+        let uploads: Vec<u64> = self.lines.keys().copied().collect();
+        uploads.into_iter().for_each(|upload| self.change(upload, |_| ()));
+    }
+
     /// A part waits behind the others of its upload.
     pub(super) fn push(&mut self, upload: u64, id: u64, part: T) {
         self.change(upload, |line| line.waiting.push_back((id, part)));
@@ -132,6 +139,20 @@ mod tests {
         assert_eq!(all_of(&mut turns), [(1, 12)]);
         [1, 1, 2, 2, 3].into_iter().for_each(|upload| turns.done(upload));
         assert!(turns.is_idle());
+    }
+
+    #[test]
+    fn more_or_fewer_parts_of_an_upload_may_be_allowed_meanwhile() {
+        let mut turns = turns(1, &[(1, 10), (1, 11), (1, 12), (2, 20), (1, 13)]);
+        assert_eq!(all_of(&mut turns), [(1, 10), (2, 20)]);
+        turns.allow(3);
+        assert_eq!(all_of(&mut turns), [(1, 11), (1, 12)]);
+        turns.allow(0);
+        turns.done(1);
+        turns.done(1);
+        assert_eq!(turns.next(), None);
+        turns.done(1);
+        assert_eq!(all_of(&mut turns), [(1, 13)]);
     }
 
     #[test]

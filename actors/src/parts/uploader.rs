@@ -54,9 +54,11 @@ impl Actor for Uploader {
     }
 }
 
-receives_letters!(Uploader);
+receives_letters!(Uploader, "part_uploader", ["carry", "leave"]);
 
 impl Receive<Carry> for Uploader {
+    const MESSAGE: &'static str = "carry";
+
     fn receive(&mut self, Carry(errand): Carry, context: &mut Self::Context) {
         self.busy = true;
         let work = carry(errand, Arc::clone(&self.client), self.policy.clone(), self.logger.clone());
@@ -65,6 +67,8 @@ impl Receive<Carry> for Uploader {
 }
 
 impl Receive<Leave> for Uploader {
+    const MESSAGE: &'static str = "leave";
+
     fn receive(&mut self, _: Leave, context: &mut Self::Context) {
         self.leaving = true;
         if !self.busy {

@@ -4,10 +4,12 @@
 //!
 //! ```text
 //! nospace write 3            the next 3 writes find the store full
-//! fail sync 1                also: write, finish, save, delete, open, create, read
+//! fail sync 1                also: write, finish, save, delete, open, create, read,
+//!                            look, list, reachable
 //! stall write 500 always     every write begins 500 ms late
 //! hold write 1               the next write begins when the file is written again; `<file>.held` tells that it waits
 //! panic append 1             [`Faults::trip`] tells the owner to panic
+//! hold inspect 1             the same words make the owner itself stand still, and its whole arbiter with it
 //! ```
 //!
 //! What is used up is kept in memory; a file that is written again starts anew.
@@ -19,13 +21,17 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    thread,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use dashmap::DashMap;
 
-use super::{Blob, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket, Written};
+use super::{
+    Blob, ErrorKind, Op, Opened, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
+    StoreReport, StoreTuning, Ticket, Written,
+};
 use crate::{Info, Record, Share, UploadId};
 
 /// The environment variable that names the control file of the process.
@@ -94,6 +100,23 @@ impl Faults {
         self.take(kind, |fault| fault == Fault::Panic).is_some()
     }
 
+    /// Keeps the owner, whose thread this is, from going on, if a line says so.
+    #[expect(clippy::disallowed_methods, reason = "a thread that stands still is what was asked for")]
+    fn block(&self, kind: &str) {
+        match self.take(kind, |fault| matches!(fault, Fault::Stall(_) | Fault::Hold)) {
+            Some(Fault::Stall(time)) => thread::sleep(time),
+            Some(Fault::Hold) => {
+                let version = self.version();
+                // A test that can't see it waits in vain, and says so.
+                let _ = fs::write(held_file(&self.path), "");
+                while self.version() == version {
+                    thread::sleep(LOOK_EVERY);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Uses up one count of the first line that fits.
     fn take(&self, operation: &str, wanted: impl Fn(Fault) -> bool) -> Option<Fault> {
         let version = self.version();
@@ -156,7 +179,10 @@ fn parse(line: &str) -> Option<Line> {
 /// Whether the owner is to panic now, by the faults of this process. See [`Faults::trip`].
 #[must_use]
 pub fn trip(kind: &str) -> bool {
-    Faults::of_process().is_some_and(|faults| faults.trip(kind))
+    Faults::of_process().is_some_and(|faults| {
+        faults.block(kind);
+        faults.trip(kind)
+    })
 }
 
 /// What befalls one operation.
@@ -294,6 +320,30 @@ impl<S: Storage> Storage for Faulty<S> {
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>> {
         self.store.note(name, value)
     }
+
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    fn look(&self, id: &UploadId) -> Op<Sighting> {
+        self.plan("look", self.store.look(id))
+    }
+
+    fn list(&self, after: Option<String>, limit: usize) -> Op<StorePage> {
+        self.plan("list", self.store.list(after, limit))
+    }
+
+    fn reachable(&self) -> Op<()> {
+        self.plan("reachable", self.store.reachable())
+    }
+
+    fn report(&self) -> StoreReport {
+        self.store.report()
+    }
+
+    fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError> {
+        self.store.tune(tuning)
+    }
 }
 
 struct FaultyBlob {
@@ -319,6 +369,10 @@ impl Blob for FaultyBlob {
 
     fn durable(&self) -> Option<u64> {
         self.blob.durable()
+    }
+
+    fn parts(&self) -> Option<Vec<PartReport>> {
+        self.blob.parts()
     }
 
     fn sync(&mut self) -> Op<()> {

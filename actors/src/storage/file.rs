@@ -24,7 +24,10 @@ use self::{
     layout::{Found, Layout, Root},
     scan::Walk,
 };
-use super::{Durability, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket};
+use super::{
+    Durability, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
+    StoreReport, StoreTuning, Ticket,
+};
 use crate::{
     Info, Record, UploadId,
     disk::{Disk, Lane},
@@ -33,6 +36,7 @@ use crate::{
 mod beneath;
 mod blob;
 mod layout;
+mod list;
 mod marker;
 mod scan;
 mod transfer;
@@ -189,11 +193,16 @@ impl Shared {
 
     /// The length of an upload if it is finished. Tentative bytes don't count.
     fn finished(&self, found: &Found) -> Result<Option<u64>, StorageError> {
+        let stored = self.counted(found)?;
+        Ok(found.info.is_finished(stored).then_some(stored))
+    }
+
+    /// How many bytes of an upload count.
+    fn counted(&self, found: &Found) -> Result<u64, StorageError> {
         let base = self.layout.staged_base(&found.info.id);
         let base = base.map_err(|error| StorageError::from_io("look for tentative bytes", error))?;
         let size = layout::size(&found.stat);
-        let stored = base.map_or(size, |base| size.min(base));
-        Ok(found.info.is_finished(stored).then_some(stored))
+        Ok(base.map_or(size, |base| size.min(base)))
     }
 
     fn create(self: &Arc<Self>, mut info: Info, ticket: Ticket) -> Result<Opened, StorageError> {
@@ -324,6 +333,38 @@ impl Storage for FileStore {
             };
             note().map_err(|error| StorageError::from_io("keep a note", error))
         })
+    }
+
+    fn look(&self, id: &UploadId) -> Op<Sighting> {
+        let id = id.clone();
+        self.shared.job(Lane::Metadata, Ticket::unwatched(), move |shared| shared.look(&id))
+    }
+
+    fn list(&self, after: Option<String>, limit: usize) -> Op<StorePage> {
+        Box::pin(Arc::clone(&self.shared).list(after.unwrap_or_default(), limit))
+    }
+
+    fn reachable(&self) -> Op<()> {
+        // In the lane that every new upload needs: a disk that hangs is not reachable.
+        self.shared.job(Lane::Metadata, Ticket::unwatched(), |shared| {
+            let looked = shared.layout.main().stat(".wharf/lock").map(|_| ());
+            looked.map_err(|error| StorageError::from_io("look at the storage directory", error))
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        "disk"
+    }
+
+    fn report(&self) -> StoreReport {
+        let disk = &self.shared.disk;
+        let kinds = disk.gauges().iter().map(|gauge| gauge.kind().report()).collect();
+        StoreReport { kinds, pools: disk.report(), ..StoreReport::default() }
+    }
+
+    fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError> {
+        let resized = self.shared.disk.resize(tuning.disk_workers, tuning.disk_queue);
+        resized.map_err(|error| StorageError::from_io("start a disk thread", error))
     }
 }
 

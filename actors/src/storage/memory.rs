@@ -13,7 +13,10 @@ use std::{
 use bytes::Bytes;
 use dashmap::DashMap;
 
-use super::{Blob, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket, Written};
+use super::{
+    Blob, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage, StoreReport,
+    StoreTuning, Ticket, Written,
+};
 use crate::{Info, Kind, Record, UploadId};
 
 /// A store that forgets everything when its last clone is dropped.
@@ -49,6 +52,12 @@ impl Stored {
         let age = self.changed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let etag = format!("\"{:x}-{:x}-{:x}\"", self.len(), age.as_nanos(), self.serial);
         Record { info: self.info.clone(), length: self.len(), etag, modified: self.changed }
+    }
+
+    fn sighting(&self) -> Sighting {
+        let (stored, info) = (self.counted(), self.info.clone());
+        let is_finished = info.is_finished(stored);
+        Sighting { info, stored: Some(stored), changed: self.changed, is_finished, parts: None }
     }
 
     /// The bytes that count, which is all of them unless some are tentative.
@@ -158,6 +167,40 @@ impl Storage for MemoryStore {
                 None => shelves.notes.get(name).map(|value| value.clone()),
             })
         })
+    }
+
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn look(&self, id: &UploadId) -> Op<Sighting> {
+        self.with(id, Ticket::unwatched(), |stored| Ok(stored.sighting()))
+    }
+
+    fn list(&self, after: Option<String>, limit: usize) -> Op<StorePage> {
+        let shelves = Arc::clone(&self.0);
+        later(Ticket::unwatched(), move || {
+            let is_behind = |id: &UploadId| after.as_ref().is_none_or(|after| id.as_str() > after.as_str());
+            let behind = shelves.uploads.iter().filter(|stored| is_behind(stored.key()));
+            let mut uploads: Vec<_> = behind.map(|stored| stored.sighting()).collect();
+            uploads.sort_by(|one, other| one.info.id.as_str().cmp(other.info.id.as_str()));
+            let more = uploads.len() > limit;
+            uploads.truncate(limit);
+            let next = uploads.last().filter(|_| more).map(|last| last.info.id.as_str().to_owned());
+            Ok(StorePage { uploads, next })
+        })
+    }
+
+    fn reachable(&self) -> Op<()> {
+        Box::pin(future::ready(Ok(())))
+    }
+
+    fn report(&self) -> StoreReport {
+        StoreReport::default()
+    }
+
+    fn tune(&self, _: &StoreTuning) -> Result<(), StorageError> {
+        Ok(())
     }
 }
 

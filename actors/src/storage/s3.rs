@@ -14,7 +14,10 @@ use futures_util::TryStreamExt;
 use quick_cache::sync::Cache;
 use slog::Logger;
 
-use super::{ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Storage, StorageError, Ticket};
+use super::{
+    ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage, StoreReport,
+    StoreTuning, Ticket,
+};
 use crate::{Budget, Info, Record, UploadId, parts::Parts, storage::info_json};
 use client::{Attributes, Call, Client, ClientError, ErrorKind as S3Error};
 use plan::Sizes;
@@ -31,6 +34,7 @@ mod plan;
 mod reader;
 pub mod retry;
 mod scan;
+mod show;
 mod tail;
 
 /// The most final uploads that are taken up again after a start; more are found in later starts.
@@ -101,6 +105,7 @@ impl S3Store {
         let sizes = Sizes::within(config.part_bytes, u64::try_from(budget.report().total).unwrap_or(u64::MAX));
         let keepers = AtomicU64::new(0);
         let left_with = Cache::new(REMEMBERED);
+        let client = parts.meters_of_calls().over(client);
         Self { shared: Arc::new(Shared { client, parts, budget, config, sizes, logger, keepers, left_with }) }
     }
 
@@ -293,5 +298,32 @@ impl Storage for S3Store {
             }
             Ok(previous.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
         })
+    }
+
+    fn name(&self) -> &'static str {
+        "s3"
+    }
+
+    fn look(&self, id: &UploadId) -> Op<Sighting> {
+        let id = id.clone();
+        self.op(|shared| async move { shared.sight(&id).await })
+    }
+
+    fn list(&self, after: Option<String>, limit: usize) -> Op<StorePage> {
+        self.op(|shared| async move { shared.page(after, limit).await })
+    }
+
+    fn reachable(&self) -> Op<()> {
+        self.op(|shared| async move { shared.reach().await })
+    }
+
+    fn report(&self) -> StoreReport {
+        self.shared.report()
+    }
+
+    fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError> {
+        self.shared.config.retry.set_deadline(tuning.retry_deadline);
+        self.shared.parts.tune(tuning);
+        Ok(())
     }
 }

@@ -5,22 +5,30 @@ use actix::Context;
 use super::{
     Pieces, Upload,
     messages::{
-        Append, Begin, Close, Commit, Departure, Expire, Inspect, Join, PartialEnded, Peek, Release, Reply,
-        StoreExpiry, Terminate,
+        Append, Begin, Close, Commit, Departure, Expire, Inspect, Interrupt, Join, Look, PartialEnded, Peek, Release,
+        Reply, StoreExpiry, Terminate,
     },
     state::{Event, Refusal},
 };
 use crate::{Kind, post::Receive};
 
 impl Receive<Begin> for Upload {
+    const MESSAGE: &'static str = "begin";
+
     fn receive(&mut self, message: Begin, context: &mut Context<Self>) {
         trip("begin");
         self.expire_if_due(context);
+        let max_size = self.directory.live().max_size();
+        if self.state.max_size() != max_size {
+            self.on(Event::Limit(max_size), context);
+        }
         self.on(Event::Begin(message.asker, message.begin), context);
     }
 }
 
 impl Receive<Append> for Upload {
+    const MESSAGE: &'static str = "append";
+
     fn receive(&mut self, message: Append, context: &mut Context<Self>) {
         trip("append");
         let pieces = Pieces { bytes: message.pieces, share: message.share };
@@ -29,12 +37,16 @@ impl Receive<Append> for Upload {
 }
 
 impl Receive<Commit> for Upload {
+    const MESSAGE: &'static str = "commit";
+
     fn receive(&mut self, message: Commit, context: &mut Context<Self>) {
         self.on(Event::Commit(message.asker, message.lease), context);
     }
 }
 
 impl Receive<Release> for Upload {
+    const MESSAGE: &'static str = "release";
+
     fn receive(&mut self, message: Release, context: &mut Context<Self>) {
         if let Some(holder) = self.holder.as_mut().filter(|holder| holder.lease == message.lease) {
             holder.departure = Some(message.why).filter(|why| *why != Departure::Yielded);
@@ -47,6 +59,8 @@ impl Receive<Release> for Upload {
 }
 
 impl Receive<Inspect> for Upload {
+    const MESSAGE: &'static str = "inspect";
+
     fn receive(&mut self, message: Inspect, context: &mut Context<Self>) {
         trip("inspect");
         self.expire_if_due(context);
@@ -55,6 +69,8 @@ impl Receive<Inspect> for Upload {
 }
 
 impl Receive<Peek> for Upload {
+    const MESSAGE: &'static str = "peek";
+
     fn receive(&mut self, message: Peek, context: &mut Context<Self>) {
         trip("read");
         self.expire_if_due(context);
@@ -66,6 +82,8 @@ impl Receive<Peek> for Upload {
 }
 
 impl Receive<Terminate> for Upload {
+    const MESSAGE: &'static str = "terminate";
+
     fn receive(&mut self, message: Terminate, context: &mut Context<Self>) {
         trip("terminate");
         self.on(Event::Terminate(message.asker), context);
@@ -73,12 +91,16 @@ impl Receive<Terminate> for Upload {
 }
 
 impl Receive<Expire> for Upload {
+    const MESSAGE: &'static str = "expire";
+
     fn receive(&mut self, _: Expire, context: &mut Context<Self>) {
         self.expire_if_due(context);
     }
 }
 
 impl Receive<Join> for Upload {
+    const MESSAGE: &'static str = "join";
+
     fn receive(&mut self, message: Join, context: &mut Context<Self>) {
         if let Some(record) = &self.record {
             // An asker that has gone needs no answer.
@@ -96,20 +118,46 @@ impl Receive<Join> for Upload {
 }
 
 impl Receive<PartialEnded> for Upload {
+    const MESSAGE: &'static str = "partial_ended";
+
     fn receive(&mut self, message: PartialEnded, context: &mut Context<Self>) {
         self.on_partial_ended(message.partial, message.length, context);
     }
 }
 
 impl Receive<Close> for Upload {
+    const MESSAGE: &'static str = "close";
+
     fn receive(&mut self, _: Close, context: &mut Context<Self>) {
         self.on(Event::Close, context);
     }
 }
 
 impl Receive<StoreExpiry> for Upload {
+    const MESSAGE: &'static str = "store_expiry";
+
     fn receive(&mut self, _: StoreExpiry, context: &mut Context<Self>) {
         self.on(Event::Annotate(None), context);
+    }
+}
+
+impl Receive<Interrupt> for Upload {
+    const MESSAGE: &'static str = "interrupt";
+
+    fn receive(&mut self, message: Interrupt, context: &mut Context<Self>) {
+        if let Some(holder) = &mut self.holder {
+            holder.by = Some(message.by);
+        }
+        self.on(Event::Interrupt(message.asker), context);
+    }
+}
+
+impl Receive<Look> for Upload {
+    const MESSAGE: &'static str = "look";
+
+    fn receive(&mut self, message: Look, _: &mut Context<Self>) {
+        // An asker that has gone needs no answer.
+        let _ = message.answer.send(self.view());
     }
 }
 

@@ -1,12 +1,15 @@
 //! What can be said to the owner of an upload.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::state::{LeaseEnd, LeaseId, Refusal};
-use crate::{Info, Record, Share, UploadId};
+use super::{
+    state::{LeaseEnd, LeaseId, Refusal},
+    view::{LeaseReport, UploadState},
+};
+use crate::{Info, Record, Share, UploadId, history::HistoryReport, storage::PartReport};
 
 /// What an asker gets.
 pub(crate) type Answered = Result<Reply, Refusal>;
@@ -17,18 +20,24 @@ pub(crate) struct Asker {
     answer: oneshot::Sender<Answered>,
     /// The request that asks for a lease, for the log.
     pub(crate) request_id: Option<Arc<str>>,
+    /// Who sends that request, for operators.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl From<oneshot::Sender<Answered>> for Asker {
     fn from(answer: oneshot::Sender<Answered>) -> Self {
-        Self { answer, request_id: None }
+        Self { answer, request_id: None, peer: None }
     }
 }
 
 impl Asker {
     /// One who asks on behalf of a request.
-    pub(crate) fn of_request(answer: oneshot::Sender<Answered>, request_id: Arc<str>) -> Self {
-        Self { answer, request_id: Some(request_id) }
+    pub(crate) fn of_request(
+        answer: oneshot::Sender<Answered>,
+        request_id: Arc<str>,
+        peer: Option<SocketAddr>,
+    ) -> Self {
+        Self { answer, request_id: Some(request_id), peer }
     }
 
     /// Answers; false when the asker has gone.
@@ -60,6 +69,8 @@ pub(crate) enum Reply {
     Peeked { record: Option<Arc<Record>>, expires_at_secs: Option<u64> },
     /// The final upload is noted. The partial one's length, when it is known.
     Joined(Option<u64>),
+    /// Whether there was an open lease, which has been ended.
+    Interrupted { ended: bool },
     /// It is deleted.
     Terminated,
 }
@@ -105,20 +116,6 @@ pub enum Departure {
     TooLong,
     /// The owner wanted the lease back.
     Yielded,
-}
-
-impl Departure {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::ConnectionLost => "connection lost",
-            Self::UnexpectedEof => "unexpected end of body",
-            Self::ReadTimeout => "read timeout",
-            Self::Malformed => "malformed body",
-            Self::ChecksumMismatch => "checksum mismatch",
-            Self::TooLong => "body too long",
-            Self::Yielded => "wanted by another request",
-        }
-    }
 }
 
 /// Asks for a lease. Sent by a request that wants to append; answered with [`Reply::Granted`] or [`Reply::Complete`].
@@ -182,3 +179,25 @@ pub(crate) struct Close;
 
 /// Asks the owner to store its upload's new expiry date. Sent by the owner to itself.
 pub(crate) struct StoreExpiry;
+
+/// Asks to end an open lease on an operator's behalf. Answered with [`Reply::Interrupted`], whether there was one or not.
+pub(crate) struct Interrupt {
+    /// Who wants it, for the log.
+    pub(crate) by: Arc<str>,
+    pub(crate) asker: Asker,
+}
+
+/// Asks for all that an operator may see. Disturbs nobody: it neither ends a lease nor keeps an idle owner alive.
+pub(crate) struct Look {
+    pub(crate) answer: oneshot::Sender<View>,
+}
+
+/// What an operator may see.
+pub(crate) struct View {
+    pub(crate) state: UploadState,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) changed: SystemTime,
+    pub(crate) lease: Option<LeaseReport>,
+    pub(crate) parts: Option<Vec<PartReport>>,
+    pub(crate) history: Option<HistoryReport>,
+}

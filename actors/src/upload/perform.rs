@@ -4,16 +4,17 @@ use std::{future::Future, sync::Arc};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use futures_util::future::join_all;
-use slog::{error, info, warn};
 use tokio::sync::oneshot;
 
 use super::{
     Holder, Upload,
     messages::{Asker, Committed, Departure, PartialEnded, Release, Reply, StoreExpiry},
+    observe::Begun,
     state::{Answer, Effect, Event, Fault, LeaseId},
 };
 use crate::{
     Kind, Record, UploadId,
+    history::Work,
     post::{Post, Receive},
     storage::{ErrorKind, Op, StorageError, Written},
 };
@@ -34,7 +35,7 @@ impl Upload {
         match effect {
             Effect::Stage { base } => {
                 let op = self.blob.stage(base);
-                self.run(op, context);
+                self.run(Work::Stage, op, context);
             }
             Effect::Write { at, pieces } => {
                 let (mut bytes, mut shares) = (Vec::new(), Vec::with_capacity(pieces.len()));
@@ -44,37 +45,37 @@ impl Upload {
                 }
                 let held = self.blob.take_over(shares);
                 let op = self.blob.write(at, bytes);
-                self.when_done(op, context, |upload, result, context| {
+                self.when_done(Begun::with(Work::Write), op, context, |upload, result, context| {
                     drop(held);
                     upload.on_written(result, context);
                 });
             }
             Effect::Keep => {
                 let op = self.blob.keep();
-                self.run(op, context);
+                self.run(Work::Keep, op, context);
             }
             Effect::Discard { base } => {
                 let op = self.blob.discard(base);
-                self.run(op, context);
+                self.run(Work::Discard, op, context);
             }
             Effect::Sync => {
                 let op = self.blob.sync();
-                self.run(op, context);
+                self.run(Work::Sync, op, context);
             }
             Effect::Cut { to } => {
                 let op = self.blob.cut(to);
-                self.run(op, context);
+                self.run(Work::Cut, op, context);
             }
             Effect::Declare { length } => {
                 let mut info = self.info.clone();
                 info.length = Some(length);
                 let op = self.blob.save(info);
-                self.run(op, context);
+                self.run(Work::Save, op, context);
             }
             Effect::Save => {
                 self.info.length = self.state.length();
                 let op = self.blob.save(self.info.clone());
-                self.run(op, context);
+                self.run(Work::Save, op, context);
             }
             Effect::Finish { length } => self.finish(length, context),
             Effect::Join => self.join(context),
@@ -99,15 +100,19 @@ impl Upload {
     /// Runs an operation to its end, and takes the result as an event of this actor.
     fn when_done<T: 'static>(
         &self,
+        begun: Begun,
         op: impl Future<Output = T> + 'static,
         context: &mut Context<Self>,
         then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
     ) {
-        context.spawn(op.into_actor(self).map(move |result, upload, context| then(upload, result, context)));
+        context.spawn(op.into_actor(self).map(move |result, upload, context| {
+            upload.note_wait(begun);
+            then(upload, result, context);
+        }));
     }
 
-    fn run(&self, op: Op<()>, context: &mut Context<Self>) {
-        self.when_done(op, context, |upload, result, context| {
+    fn run(&self, work: Work, op: Op<()>, context: &mut Context<Self>) {
+        self.when_done(Begun::with(work), op, context, |upload, result, context| {
             let result = result.map_err(|error| upload.blame(&error));
             upload.note_durable(context);
             upload.on(Event::Done(result), context);
@@ -122,12 +127,8 @@ impl Upload {
     }
 
     /// The cause of a failure goes into the log; the askers are told its kind.
-    fn blame(&self, error: &StorageError) -> Fault {
-        if error.kind == ErrorKind::NoSpace {
-            warn!(self.logger, "store is full"; "error" => %error);
-        } else {
-            error!(self.logger, "store failed"; "error" => %error);
-        }
+    fn blame(&mut self, error: &StorageError) -> Fault {
+        self.on_store_failed(error, error.kind == ErrorKind::NoSpace);
         error.kind.into()
     }
 
@@ -136,6 +137,7 @@ impl Upload {
             Ok(Written { len, failure }) => (len, failure),
             Err(error) => (0, Some(error)),
         };
+        self.on_stored(len);
         let fault = failure.map(|error| self.blame(&error));
         self.on(Event::Wrote(len, fault), context);
         self.note_durable(context);
@@ -148,7 +150,7 @@ impl Upload {
         own.finished = true;
         // Told once this is stored; what is told twice does no harm, what is forgotten would.
         let op = self.blob.finish(info);
-        self.when_done(op, context, |upload, result, context| {
+        self.when_done(Begun::with(Work::Finish), op, context, |upload, result, context| {
             let result = match result {
                 Ok(record) => {
                     upload.publish(record, context);
@@ -161,7 +163,7 @@ impl Upload {
     }
 
     fn publish(&mut self, record: Record, context: &mut Context<Self>) {
-        info!(self.logger, "upload completed"; "length" => record.length);
+        self.on_finished(record.length);
         self.info = record.info.clone();
         let record = Arc::new(record);
         self.record = Some(Arc::clone(&record));
@@ -187,7 +189,7 @@ impl Upload {
     fn join(&mut self, context: &mut Context<Self>) {
         let Kind::Final { partials } = self.info.kind.clone() else { return };
         let op = self.blob.concatenate(partials);
-        self.when_done(op, context, |upload, result, context| {
+        self.when_done(Begun::with(Work::Join), op, context, |upload, result, context| {
             let result = result.map_err(|error| upload.blame(&error));
             upload.on(Event::Joined(result), context);
         });
@@ -196,11 +198,10 @@ impl Upload {
     fn delete(&mut self, expired: bool, context: &mut Context<Self>) {
         self.directory.withdraw(&self.id);
         let op = self.blob.delete();
-        self.when_done(op, context, move |upload, result, context| {
+        self.when_done(Begun::with(Work::Delete), op, context, move |upload, result, context| {
             let result = match result {
                 Ok(()) => {
-                    let event = if expired { "upload expired" } else { "upload terminated" };
-                    info!(upload.logger, "{}", event; "offset" => upload.state.stored());
+                    upload.on_deleted(expired);
                     if expired {
                         upload.directory.remember_expired(&upload.id);
                     }
@@ -219,7 +220,7 @@ impl Upload {
             Answer::Complete { offset } => Ok(Reply::Complete { offset }),
             Answer::Appended { .. } => Ok(Reply::Appended),
             Answer::Committed { offset, finished } => {
-                self.holder = None;
+                self.on_committed();
                 if self.put_off_expiry() {
                     self.tell_self(StoreExpiry, context);
                 }
@@ -230,6 +231,7 @@ impl Upload {
                 record: self.record.clone().filter(|_| finished),
                 expires_at_secs: self.expires_at_secs(),
             }),
+            Answer::Interrupted { ended } => Ok(Reply::Interrupted { ended }),
             Answer::Terminated => Ok(Reply::Terminated),
             Answer::Annotated => Ok(Reply::Joined(self.state.length())),
             Answer::Refused(refusal) => Err(refusal),
@@ -248,13 +250,18 @@ impl Upload {
     }
 
     fn grant(&mut self, asker: Asker, lease: LeaseId, offset: u64, room: Option<u64>, context: &mut Context<Self>) {
-        self.log_end_of_lease();
+        self.on_granted(lease, offset, &asker);
         let request_id = asker.request_id.clone().unwrap_or_default();
-        if offset > 0 {
-            info!(self.logger, "upload resumed"; "offset" => offset, "request_id" => &*request_id);
-        }
         let (end, ended) = oneshot::channel();
-        self.holder = Some(Holder { lease, request_id, end: Some(end), departure: None, ended: None });
+        self.holder = Some(Holder {
+            lease,
+            request_id,
+            end: Some(end),
+            departure: None,
+            ended: None,
+            by: None,
+            _open: self.directory.tally().lease_opened(),
+        });
         let reply = Reply::Granted { lease, offset, room, end: ended, expires_at_secs: self.expires_at_secs() };
         if !asker.answer(Ok(reply)) {
             // Whoever asked has gone meanwhile, and can't give back what it never got. As an event of its own, because
@@ -276,7 +283,7 @@ impl Upload {
             })
             .collect();
         self.early_peeks = Some(Vec::new());
-        self.when_done(join_all(lookups), context, |upload, found, context| {
+        self.when_done(Begun::aside(), join_all(lookups), context, |upload, found, context| {
             for (partial, length) in found {
                 match length {
                     Ok(Some(length)) => upload.on_partial_ended(partial, Some(length), context),
@@ -298,7 +305,7 @@ impl Upload {
             return;
         }
         if length.is_none() {
-            warn!(self.logger, "a partial upload is gone"; "partial" => %partial);
+            self.on_partial_lost(&partial);
             self.on(Event::PartialLost, context);
             return;
         }

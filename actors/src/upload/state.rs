@@ -178,6 +178,16 @@ impl<A, P: Piece> State<A, P> {
         matches!(self.phase, Phase::Waiting | Phase::Joining | Phase::Joined)
     }
 
+    /// Whether it is being deleted, is gone, or must be found anew.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Deleting { .. } | Phase::Gone { .. } | Phase::Broken)
+    }
+
+    /// The largest that the upload may become while its length is not known.
+    pub(crate) fn max_size(&self) -> Option<u64> {
+        self.policy.max_size
+    }
+
     /// Whether nothing is under way and nobody waits.
     pub(crate) fn is_idle(&self) -> bool {
         self.lease.is_none()
@@ -211,6 +221,11 @@ impl<A, P: Piece> State<A, P> {
             }
             Event::Inspect(asker) => self.waiters.push_back(Waiter::Inspect(asker)),
             Event::Peek(asker) => self.peeks.push(asker),
+            Event::Interrupt(asker) => {
+                let ended = self.end_lease(LeaseEnd::ByOperator, effects);
+                effects.push(Effect::Answer(asker, Answer::Interrupted { ended }));
+            }
+            Event::Limit(max_size) => self.policy.max_size = max_size,
             Event::Terminate(asker) => self.waiters.push_back(Waiter::Terminate(asker)),
             Event::Expire => {
                 if self.is_idle() && !self.is_waiting() {
@@ -314,11 +329,14 @@ impl<A, P: Piece> State<A, P> {
         }
     }
 
-    /// Ends an open lease from this side; its bytes will still be settled.
-    fn end_lease(&mut self, why: LeaseEnd, effects: &mut Effects<A, P>) {
-        if let Some(held) = self.lease.as_mut().filter(|held| matches!(held.closing, Closing::Open)) {
+    /// Ends an open lease from this side; its bytes will still be settled. False when none is open.
+    fn end_lease(&mut self, why: LeaseEnd, effects: &mut Effects<A, P>) -> bool {
+        let open = self.lease.as_mut().filter(|held| matches!(held.closing, Closing::Open));
+        let ended = open.is_some();
+        if let Some(held) = open {
             held.closing = Closing::Ended;
             effects.push(Effect::EndLease { lease: held.id, why });
         }
+        ended
     }
 }

@@ -1,11 +1,12 @@
 //! The words of the facade: what it is configured with and asked for, and what comes back.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use super::view::Tuning;
 use crate::{
     Kind, UploadId,
     lease::Lease,
-    post::{GaugeReport, KindReport, Unanswered},
+    post::{KindReport, MailboxReport, Unanswered},
     storage::{Durability, ErrorKind},
     upload::state::Refusal,
 };
@@ -13,24 +14,12 @@ use crate::{
 /// What the owners of uploads need to know of the settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The largest upload, in bytes; `None` for no limit.
-    pub max_size: Option<u64>,
     /// When an acknowledged byte must be on stable storage.
     pub durability: Durability,
-    /// How many messages may wait in the mailbox of one owner.
-    pub mailbox: usize,
-    /// An owner without work ends after this long.
-    pub idle_owner: Duration,
-    /// How long a request waits for an owner or the store.
-    pub patience: Duration,
-    /// How long an upload lives after its last change; `None` for ever.
-    pub expire_after: Option<Duration>,
-    /// How long the reaper rests between two rounds; `None` switches it off.
-    pub expire_interval: Option<Duration>,
-    /// Whether a final upload may be made of unfinished partial ones.
-    pub concatenation_unfinished: bool,
-    /// The memory for bytes that are on their way to the store.
-    pub budget: std::sync::Arc<crate::Budget>,
+    /// The memory for bytes that are on their way to the store. It has the size that `tuning` says.
+    pub budget: Arc<crate::Budget>,
+    /// What may be changed later.
+    pub tuning: Tuning,
     /// How many finished (and how many expired) uploads are kept in mind.
     pub remembered: usize,
 }
@@ -104,6 +93,8 @@ pub struct Appending {
     pub tentative: bool,
     /// The request's id, for the log.
     pub request_id: Arc<str>,
+    /// Who sends it, for operators.
+    pub peer: Option<SocketAddr>,
 }
 
 /// What came of asking to append.
@@ -125,10 +116,24 @@ pub enum Begun {
 /// The mailboxes at one moment.
 #[derive(Debug, Clone)]
 pub struct Mailboxes {
-    /// Sums over all mailboxes of a kind.
+    /// Mailboxes whose messages wait longer than this (at the 99th percentile of a minute) are called slow.
+    pub slow_after: Duration,
+    /// Sums over all mailboxes of a kind, and over the queues of pools.
     pub kinds: Vec<KindReport>,
+    /// Those of actors other than owners.
+    pub workers: Vec<MailboxReport>,
     /// One for each owner that runs.
-    pub uploads: Vec<(UploadId, GaugeReport)>,
+    pub uploads: Vec<MailboxReport>,
     /// How many owners have died of a panic.
     pub died: u64,
+}
+
+impl Mailboxes {
+    /// Whether the messages of a kind wait too long, or one of them has begun to.
+    #[must_use]
+    pub fn is_slow(&self, kind: &KindReport) -> bool {
+        let oldest = self.workers.iter().chain(&self.uploads).filter(|mailbox| mailbox.kind == kind.kind);
+        let oldest = oldest.filter_map(|mailbox| mailbox.gauge.oldest_age).max();
+        kind.dwell.last_minute.p99 > self.slow_after || oldest > Some(self.slow_after)
+    }
 }

@@ -18,7 +18,7 @@ use crate::{Kind, UploadId};
 pub(super) struct Walk(Vec<(Dir, String)>);
 
 /// What an entry of a directory is to a walk.
-enum Entry {
+pub(super) enum Entry {
     Upload(UploadId),
     Directory(String),
     Other,
@@ -63,7 +63,7 @@ impl Walk {
     }
 }
 
-fn classify(layout: &Layout, path: &str, name: &str, kind: FileType) -> Entry {
+pub(super) fn classify(layout: &Layout, path: &str, name: &str, kind: FileType) -> Entry {
     if matches!(name, "." | "..") || (path.is_empty() && name.eq_ignore_ascii_case(".wharf")) {
         return Entry::Other;
     }

@@ -7,18 +7,19 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::keeper::{Command, Keeper, Reply};
 use crate::{
     Info, Record, Share, UploadId,
-    storage::{Blob, ErrorKind, Op, StorageError, Written},
+    storage::{Blob, ErrorKind, Op, PartReport, StorageError, Written},
 };
 
 /// See the module.
 pub(super) struct S3Blob {
     commands: mpsc::UnboundedSender<Command>,
     durable: Arc<AtomicU64>,
+    parts: watch::Receiver<Vec<PartReport>>,
     shares: Vec<Share>,
 }
 
@@ -27,9 +28,9 @@ impl S3Blob {
     pub(super) fn start(keeper: Keeper) -> Self {
         // At most one operation is under way, so this holds one command, and perhaps a rest behind it.
         let (commands, orders) = mpsc::unbounded_channel();
-        let durable = keeper.durable();
+        let (durable, parts) = (keeper.durable(), keeper.parts());
         tokio::spawn(keeper.run(orders));
-        Self { commands, durable, shares: Vec::new() }
+        Self { commands, durable, parts, shares: Vec::new() }
     }
 
     fn order<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Command + Send + 'static) -> Op<T> {
@@ -51,6 +52,10 @@ impl Blob for S3Blob {
 
     fn durable(&self) -> Option<u64> {
         Some(self.durable.load(Ordering::Acquire))
+    }
+
+    fn parts(&self) -> Option<Vec<PartReport>> {
+        Some(self.parts.borrow().clone())
     }
 
     fn write(&mut self, _at: u64, data: Vec<Bytes>) -> Op<Written> {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 pub mod aws;
+pub(crate) mod metered;
 
 /// A request under way. Dropping it gives it up, and leaves open whether S3 has acted on it.
 pub type Call<T> = Pin<Box<dyn Future<Output = Result<T, ClientError>> + Send>>;

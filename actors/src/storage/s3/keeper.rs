@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Shared, failed, keys,
@@ -26,7 +26,7 @@ use crate::{
     Info, Record, Share, UploadId,
     parts::{Part, PartError},
     storage::{
-        ErrorKind, StorageError, Ticket, Written,
+        ErrorKind, PartReport, StorageError, Ticket, Written,
         s3::client::{ETag, ErrorKind as S3Error},
     },
 };
@@ -87,6 +87,8 @@ pub(super) struct Keeper {
     is_deleted: bool,
     has_stray_parts: bool,
     durable: Arc<AtomicU64>,
+    /// The parts, for those who want to look.
+    published: watch::Sender<Vec<PartReport>>,
     /// Held until nothing of the upload is under way any more.
     _ticket: Ticket,
 }
@@ -102,6 +104,7 @@ impl Keeper {
         ticket: Ticket,
     ) -> Self {
         let durable = plan.durable() + tail.map_or(0, |tail| tail.len);
+        let published = watch::Sender::new(plan.report());
         Self {
             number: shared.keepers.fetch_add(1, Ordering::Relaxed),
             key: shared.key(&id.name),
@@ -121,6 +124,7 @@ impl Keeper {
             is_deleted: false,
             has_stray_parts: false,
             durable: Arc::new(AtomicU64::new(durable)),
+            published,
             _ticket: ticket,
         }
     }
@@ -128,6 +132,11 @@ impl Keeper {
     /// Where it tells how many bytes are durable.
     pub(super) fn durable(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.durable)
+    }
+
+    /// Where it shows its parts.
+    pub(super) fn parts(&self) -> watch::Receiver<Vec<PartReport>> {
+        self.published.subscribe()
     }
 
     /// Serves until the handle is gone, and then until no part is under way.
@@ -255,6 +264,7 @@ impl Keeper {
         let parts = self.plan.durable();
         let tail = self.tail.filter(|tail| tail.start == parts);
         self.durable.store(parts + tail.map_or(0, |tail| tail.len), Ordering::Release);
+        self.published.send_replace(self.plan.report());
     }
 
     async fn parts_done(&mut self) -> Result<(), StorageError> {

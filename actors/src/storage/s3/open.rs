@@ -81,7 +81,7 @@ impl Shared {
     }
 
     /// All parts; `None` when the multipart upload is gone.
-    async fn list_parts(&self, key: &str, multipart: &str) -> Result<Option<Vec<ListedPart>>, StorageError> {
+    pub(super) async fn list_parts(&self, key: &str, multipart: &str) -> Result<Option<Vec<ListedPart>>, StorageError> {
         let (mut listed, mut after) = (Vec::new(), None);
         loop {
             let page = self.call("list parts", || self.client.list_parts(key, multipart, after)).await;

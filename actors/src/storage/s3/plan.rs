@@ -4,6 +4,7 @@
 //! those behind it. `.info` keeps these numbers, because a list of parts does not tell.
 
 use super::client::{ETag, ListedPart};
+use crate::storage::{PartReport, PartState};
 
 /// S3's limits.
 pub(super) const PART_MIN_BYTES: u64 = 5 << 20;
@@ -122,6 +123,12 @@ impl Plan {
         if let Some(part) = self.parts.iter_mut().find(|part| part.number == number) {
             part.etag = Some(etag);
         }
+    }
+
+    /// The parts, for those who want to look.
+    pub(super) fn report(&self) -> Vec<PartReport> {
+        let state = |part: &Planned| if part.etag.is_some() { PartState::Stored } else { PartState::UnderWay };
+        self.parts.iter().map(|part| PartReport { number: part.number, size: part.len, state: state(part) }).collect()
     }
 
     /// How many bytes are stored without a gap.

@@ -16,7 +16,7 @@ use super::client::{Call, ClientError, ErrorKind};
 /// How long one goes on trying, and how long one waits in between. Clones count together.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
-    deadline: Duration,
+    deadline_nanos: Arc<AtomicU64>,
     backoff_first: Duration,
     backoff_max: Duration,
     counts: Arc<Counts>,
@@ -33,6 +33,19 @@ pub struct RetryReport {
     pub unavailable: u64,
     /// The request or the answer was damaged.
     pub corrupt: u64,
+}
+
+impl RetryReport {
+    /// Each cause by name.
+    #[must_use]
+    pub fn by_cause(&self) -> [(&'static str, u64); 4] {
+        [
+            ("throttled", self.throttled),
+            ("unreachable", self.unreachable),
+            ("unavailable", self.unavailable),
+            ("corrupt", self.corrupt),
+        ]
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +76,19 @@ impl RetryPolicy {
     /// then twice as long each time, and never longer than `backoff_max`.
     #[must_use]
     pub fn new(deadline: Duration, backoff_first: Duration, backoff_max: Duration) -> Self {
-        Self { deadline, backoff_first, backoff_max, counts: Arc::default() }
+        let policy = Self { deadline_nanos: Arc::default(), backoff_first, backoff_max, counts: Arc::default() };
+        policy.set_deadline(deadline);
+        policy
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_nanos(self.deadline_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Another deadline, for all clones and for calls under way as well.
+    pub(crate) fn set_deadline(&self, deadline: Duration) {
+        let nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+        self.deadline_nanos.store(nanos, Ordering::Relaxed);
     }
 
     /// What has been counted so far.
@@ -112,7 +137,7 @@ pub async fn retried<T>(
     mut call: impl FnMut() -> Call<T>,
 ) -> Result<T, ClientError> {
     let began = Instant::now();
-    let remaining = || policy.deadline.saturating_sub(began.elapsed());
+    let remaining = || policy.deadline().saturating_sub(began.elapsed());
     let (mut failures, mut perhaps_applied) = (0_u32, false);
     loop {
         let Ok(outcome) = timeout(remaining(), call()).await else { return Err(unanswered(what, failures)) };

@@ -75,7 +75,7 @@ fn setup(found: Found, scripts: &[&[Act]]) -> Setup {
 fn any_three_clients_at_once() {
     const WRITER: [Act; 4] = [begin(At::End), Act::Append(1), Act::Append(1), Act::Commit];
     const DECLARING: Act = Act::Begin { at: At::End, tentative: false, declared: Some(3), announced: Some(1) };
-    let menu: [&[Act]; 10] = [
+    let menu: [&[Act]; 11] = [
         &WRITER,
         &WRITER[..3],
         &[tentative(At::End), Act::Append(1), Act::Append(1), Act::Commit],
@@ -86,6 +86,7 @@ fn any_three_clients_at_once() {
         &[Act::Peek, Act::Annotate, Act::Peek],
         &[Act::Expire, Act::Inspect],
         &[Act::Close, Act::Inspect],
+        &[Act::Interrupt, Act::Interrupt],
     ];
     let mut worlds = 0;
     for first in 0..menu.len() {
@@ -113,6 +114,30 @@ fn a_writer_and_an_inspector_that_goes_on() {
     let writer = [begin(At::End), Act::Append(2), Act::Append(1), Act::Commit];
     let inspector = [Act::Inspect, begin(At::Told), Act::Append(1), Act::Commit];
     explore_policies(1400, &setup(found(Some(4), 1), &[&writer, &inspector]));
+}
+
+#[test]
+fn an_operator_interrupts_whoever_appends() {
+    let writer = [begin(At::End), Act::Append(1), Act::Append(2), Act::Commit];
+    let checked = [tentative(At::End), Act::Append(2), Act::Append(1), Act::Commit];
+    for script in [&writer, &checked] {
+        let operator = [Act::Interrupt, Act::Inspect, Act::Interrupt];
+        explore_policies(1000, &Setup { vanish: true, ..setup(found(Some(4), 1), &[script, &operator]) });
+        let pair = [Act::Interrupt, Act::Terminate, Act::Interrupt];
+        explore_policies(1000, &setup(found(Some(4), 1), &[script, &pair, &[Act::Close]]));
+    }
+}
+
+#[test]
+fn the_largest_size_changes_under_an_upload_of_unknown_length() {
+    let writer =
+        [begin(At::End), Act::Append(2), Act::Append(2), Act::Commit, begin(At::Told), Act::Append(1), Act::Commit];
+    for sizes in [[Some(1), None], [Some(0), Some(9)], [None, Some(3)]] {
+        let operator = sizes.map(Act::Limit);
+        let policy = Policy { max_size: Some(4), ..COMPLETE };
+        let worlds = explore(&Setup { policy, ..setup(found(None, 1), &[&writer, &operator, &[Act::Inspect]]) });
+        assert!(worlds > 500, "only {worlds} worlds");
+    }
 }
 
 #[test]

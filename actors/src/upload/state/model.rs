@@ -41,6 +41,7 @@ enum Step {
     Annotate,
     Terminate,
     Expire,
+    Interrupt,
     Close,
     /// The operation under way ends well.
     Complete,
@@ -65,6 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Inspect),
         3 => Just(Step::Peek),
         3 => Just(Step::Annotate),
+        2 => Just(Step::Interrupt),
         1 => prop::bool::weighted(0.2).prop_map(|end| if end { Step::Terminate } else { Step::Expire }),
         1 => prop::bool::weighted(0.1).prop_map(|end| if end { Step::Close } else { Step::Peek }),
         40 => Just(Step::Complete),
@@ -190,6 +192,7 @@ impl Model {
             Step::Inspect => Event::Inspect(self.ask(Asked::Other)),
             Step::Peek => Event::Peek(self.ask(Asked::Other)),
             Step::Annotate => Event::Annotate(Some(self.ask(Asked::Other))),
+            Step::Interrupt => Event::Interrupt(self.ask(Asked::Other)),
             Step::Terminate => Event::Terminate(self.ask(Asked::Other)),
             Step::Expire => Event::Expire,
             Step::Close => Event::Close,
@@ -343,7 +346,7 @@ impl Model {
             }
             (Asked::Other, Answer::Terminated) => assert!(self.deleted),
             (Asked::Other, Answer::Peeked { finished }) => assert_eq!(finished, self.finished),
-            (Asked::Other, Answer::Annotated) => {}
+            (Asked::Other, Answer::Annotated | Answer::Interrupted { .. }) => {}
             (_, Answer::Refused(Refusal::NotFound | Refusal::Expired)) => assert!(self.deleted),
             (_, Answer::Refused(_)) => {}
             unexpected => panic!("{unexpected:?}"),

@@ -70,6 +70,8 @@ impl Fault {
 pub enum LeaseEnd {
     /// Another request wants the upload.
     Interrupted,
+    /// An operator wants it so.
+    ByOperator,
     /// The upload is being deleted.
     Terminated,
     /// The server ends.
@@ -110,6 +112,10 @@ pub(crate) enum Event<A, P> {
     Inspect(A),
     /// Someone wants to know whether the upload is finished; disturbs nobody.
     Peek(A),
+    /// An operator wants an open lease to end.
+    Interrupt(A),
+    /// The largest upload is another from now on.
+    Limit(Option<u64>),
     /// The upload is to be deleted.
     Terminate(A),
     /// The upload's time has run out; refused without a word while somebody needs it.
@@ -147,6 +153,8 @@ pub(crate) enum Answer {
     Inspected { offset: Option<u64> },
     /// Whether it is finished.
     Peeked { finished: bool },
+    /// Whether there was an open lease, which has been ended.
+    Interrupted { ended: bool },
     /// It is deleted.
     Terminated,
     /// The change is stored.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Begin, Effect, Event, Fault, Found, LeaseId, Piece, Policy, Refusal, State};
+use super::{Answer, Begin, Effect, Event, Fault, Found, LeaseEnd, LeaseId, Piece, Policy, Refusal, State};
 
 /// Fails the step when the condition does not hold.
 macro_rules! check {
@@ -59,7 +59,12 @@ pub(super) enum At {
 /// What a client does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
-    Begin { at: At, tentative: bool, declared: Option<u64>, announced: Option<u64> },
+    Begin {
+        at: At,
+        tentative: bool,
+        declared: Option<u64>,
+        announced: Option<u64>,
+    },
     Append(u64),
     Commit,
     Inspect,
@@ -68,6 +73,9 @@ pub(super) enum Act {
     Annotate,
     AnnotateUnheard,
     Expire,
+    Interrupt,
+    /// The largest upload is another.
+    Limit(Option<u64>),
     Close,
     PartialsReady(u64),
     PartialLost,
@@ -203,6 +211,9 @@ enum Asked {
     Annotate {
         stored: bool,
     },
+    Interrupt {
+        open: bool,
+    },
     Probe,
 }
 
@@ -229,6 +240,7 @@ pub(super) struct World {
     /// An offset told in this step, to be tried out.
     try_offset: Option<u64>,
     probing: bool,
+    max_size: Option<u64>,
 }
 
 const PROBE: u8 = u8::MAX;
@@ -261,6 +273,7 @@ impl World {
             stored_before: stored,
             try_offset: None,
             probing: false,
+            max_size: setup.policy.max_size,
         }
     }
 
@@ -290,7 +303,7 @@ impl World {
         let mut went_back = false;
         let event = match step {
             Move::Act(client) => match setup.scripts[client].get(self.clients[client].next) {
-                Some(act) => self.act(setup, client, *act),
+                Some(act) => self.act(client, *act),
                 None => self.release(client),
             },
             Move::Vanish(client) => {
@@ -321,10 +334,12 @@ impl World {
             Event::Begin(_, begin) => self.open_lease().is_some_and(|seen| seen.successor() != begin.offset),
             _ => false,
         };
+        let is_interrupt = matches!(event, Event::Interrupt(_));
         self.state.on(event, &mut effects);
         for effect in effects {
             match effect {
-                Effect::EndLease { lease, .. } => {
+                Effect::EndLease { lease, why } => {
+                    check!(is_interrupt || why != LeaseEnd::ByOperator, "blamed on an operator");
                     check!(!must_not_end, "a stale request has ended a lease");
                     let seen = self.leases.iter_mut().find(|seen| seen.id == lease && seen.open);
                     let Some(seen) = seen else { return Err(format!("lease {lease} is not open")) };
@@ -345,9 +360,9 @@ impl World {
         self.leases.iter().find(|seen| seen.open)
     }
 
-    fn limit(&self, setup: &Setup) -> Option<u64> {
+    fn limit(&self) -> Option<u64> {
         let declared = self.open_lease().and_then(|seen| seen.declared);
-        self.store.length.or(declared).or(setup.policy.max_size)
+        self.store.length.or(declared).or(self.max_size)
     }
 
     fn release(&mut self, client: usize) -> Event<u8, Run> {
@@ -367,12 +382,12 @@ impl World {
         open
     }
 
-    fn act(&mut self, setup: &Setup, client: usize, act: Act) -> Event<u8, Run> {
+    fn act(&mut self, client: usize, act: Act) -> Event<u8, Run> {
         let asker = (client * 16 + self.clients[client].next) as u8;
         self.clients[client].next += 1;
         let lease = self.clients[client].lease;
         match act {
-            Act::Append(len) => return self.append(setup, asker, lease.unwrap_or_default(), len),
+            Act::Append(len) => return self.append(asker, lease.unwrap_or_default(), len),
             Act::Expire => {
                 let idle = self.unanswered.is_empty() && self.open_lease().is_none() && self.operation.is_none();
                 self.may_expire |= idle;
@@ -381,6 +396,10 @@ impl World {
             Act::Close => {
                 self.closed = true;
                 return Event::Close;
+            }
+            Act::Limit(max_size) => {
+                self.max_size = max_size;
+                return Event::Limit(max_size);
             }
             Act::AnnotateUnheard => return Event::Annotate(None),
             Act::PartialsReady(length) => {
@@ -403,6 +422,10 @@ impl World {
                 (Asked::Commit { lease, open }, Event::Commit(asker, lease))
             }
             Act::Inspect => (Asked::Inspect(client), Event::Inspect(asker)),
+            Act::Interrupt => {
+                let open = self.open_lease().is_some();
+                (Asked::Interrupt { open }, Event::Interrupt(asker))
+            }
             Act::Terminate => (Asked::Terminate, Event::Terminate(asker)),
             Act::Annotate => (Asked::Annotate { stored: false }, Event::Annotate(Some(asker))),
             _ => (Asked::Peek, Event::Peek(asker)),
@@ -419,8 +442,8 @@ impl World {
         }
     }
 
-    fn append(&mut self, setup: &Setup, asker: u8, lease: LeaseId, len: u64) -> Event<u8, Run> {
-        let limit = self.limit(setup);
+    fn append(&mut self, asker: u8, lease: LeaseId, len: u64) -> Event<u8, Run> {
+        let limit = self.limit();
         let mut run = Run { lease, from: 0, len };
         let mut asked = Asked::Append { end: 0, open: false, fits: true };
         if let Some(seen) = self.leases.iter_mut().find(|seen| seen.id == lease && seen.open) {

@@ -42,6 +42,11 @@ impl World {
                 check!(finished == self.store.finished, "peeked {finished}");
                 Ok(())
             }
+            (Asked::Interrupt { open }, Answer::Interrupted { ended }) => {
+                check!(ended == open, "interrupted: {ended}, and a lease was open: {open}");
+                check!(self.open_lease().is_none(), "a lease is open after its interruption");
+                Ok(())
+            }
             (Asked::Terminate, Answer::Terminated | Answer::Refused(Refusal::NotFound)) if self.store.gone => Ok(()),
             (Asked::Annotate { stored: true }, Answer::Annotated) => Ok(()),
             (Asked::Commit { open: false, .. }, Answer::Refused(_)) => Ok(()),
@@ -61,7 +66,7 @@ impl World {
     }
 
     fn begin_answered(&mut self, setup: &Setup, client: usize, begin: Begin, answer: Answer) -> Checked {
-        let limit = self.limit(setup);
+        let limit = self.limit();
         let right = self.open_lease().map_or(self.store.visible(), Seen::successor) == begin.offset;
         let refusal = match answer {
             Answer::Granted { lease, offset, room } => {
@@ -73,8 +78,8 @@ impl World {
                 let declared = begin.declared_length.filter(|_| tentative);
                 check!(declared.is_none() || self.store.length.is_none(), "declared twice");
                 self.leases.push(Seen { id, base: offset, handed, tentative, declared, open, committed, kept });
-                let limit = self.limit(setup);
-                check!(room == limit.map(|limit| limit - offset), "room {room:?} of {limit:?}");
+                let limit = self.limit();
+                check!(room == limit.map(|limit| limit.saturating_sub(offset)), "room {room:?} of {limit:?}");
                 check!(begin.declared_length.is_none_or(|length| limit == Some(length)), "declared to no effect");
                 self.clients[client].lease = Some(lease);
                 self.clients[client].told = offset;
@@ -97,7 +102,7 @@ impl World {
             Refusal::InvalidLength => {
                 begin.declared_length.is_some_and(|length| self.store.length.is_some() || length < self.store.len())
             }
-            Refusal::MaxSizeExceeded => begin.declared_length > setup.policy.max_size,
+            Refusal::MaxSizeExceeded => begin.declared_length > self.max_size,
             Refusal::SizeExceeded => begin.declared_length.or(limit).is_some_and(|limit| end > limit),
             Refusal::NotFound | Refusal::Expired => self.store.gone,
             Refusal::NoSpace | Refusal::StoreFailed => self.faulted,

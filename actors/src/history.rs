@@ -1,0 +1,197 @@
+//! What an owner remembers of its upload, in memory only: how the offset moved, what befell it, its last log lines. It
+//! answers "why was mine slow?", also for a while after the upload was finished.
+//!
+//! Bounded: the timeline takes at most 4 KiB and halves its resolution when it is full; the log keeps the last 50 lines
+//! within 6 KiB. An upload to which little happens takes a few hundred bytes.
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+mod timeline;
+
+pub(crate) use timeline::{Mark, Work};
+pub use timeline::{MarkReport, TIMELINE_BYTES, Timeline};
+
+/// So many lines are kept of each upload's log.
+pub const LINES: usize = 50;
+
+/// The most bytes of texts that lines keep together.
+const TEXTS_BYTES: usize = 2048;
+
+/// The most of them in one line.
+const TEXT_BYTES: usize = 200;
+
+/// How serious a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something went as it may.
+    Info,
+    /// Something went wrong, and is dealt with.
+    Warning,
+    /// Something went wrong.
+    Error,
+}
+
+/// One line of an upload's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When it was written.
+    pub at: SystemTime,
+    /// How serious it is.
+    pub level: Level,
+    /// What happened.
+    pub message: &'static str,
+    /// More of it, by name.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// What is remembered of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryReport {
+    /// Since when; what was before is forgotten.
+    pub since: SystemTime,
+    /// The last lines, the oldest first.
+    pub log: Vec<LogLine>,
+    /// How its offset moved, and what befell it.
+    pub timeline: Timeline,
+}
+
+/// What a line says, before it is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) message: &'static str,
+    pub(crate) offset: Option<u64>,
+    pub(crate) why: Option<Cow<'static, str>>,
+    pub(crate) request_id: Option<Arc<str>>,
+}
+
+#[derive(Debug, Clone)]
+struct Line {
+    at_ms: u32,
+    level: Level,
+    said: (&'static str, Option<u64>),
+    why: Option<Cow<'static, str>>,
+    request_id: Option<Arc<str>>,
+}
+
+impl Line {
+    /// What it takes beyond its own size.
+    fn text_bytes(&self) -> usize {
+        let why = self.why.as_ref().map_or(0, |why| if matches!(why, Cow::Owned(_)) { why.len() } else { 0 });
+        why + self.request_id.as_ref().map_or(0, |id| id.len() + 2 * size_of::<usize>())
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    began: Instant,
+    since: SystemTime,
+    timeline: timeline::Track,
+    lines: VecDeque<Line>,
+    texts: usize,
+}
+
+impl History {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            since: SystemTime::now(),
+            timeline: timeline::Track::default(),
+            lines: VecDeque::new(),
+            texts: 0,
+        }
+    }
+
+    fn ms(&self, now: Instant) -> u32 {
+        u32::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// The offset has moved.
+    pub(crate) fn moved(&mut self, offset: u64, now: Instant) {
+        self.timeline.moved(self.ms(now), offset);
+    }
+
+    /// Something befell the upload.
+    pub(crate) fn mark(&mut self, mark: Mark, now: Instant) {
+        self.timeline.mark(self.ms(now), mark);
+    }
+
+    /// A line was written into the log.
+    pub(crate) fn say(&mut self, level: Level, said: Said, now: Instant) {
+        let Said { message, offset, why, request_id } = said;
+        let why = why.map(|why| match why {
+            Cow::Owned(text) if text.len() > TEXT_BYTES => {
+                let end = (0..=TEXT_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+                Cow::Owned(text[..end].to_owned())
+            }
+            short => short,
+        });
+        let request_id = request_id.filter(|id| !id.is_empty() && id.len() <= TEXT_BYTES);
+        let line = Line { at_ms: self.ms(now), level, said: (message, offset), why, request_id };
+        self.texts += line.text_bytes();
+        if self.lines.len() == self.lines.capacity() && self.lines.len() < LINES {
+            // In small steps: most uploads say little.
+            self.lines.reserve_exact(self.lines.len().max(2).min(LINES - self.lines.len()));
+        }
+        while self.lines.len() >= LINES || (self.texts > TEXTS_BYTES && !self.lines.is_empty()) {
+            self.texts -= self.lines.pop_front().map_or(0, |line| line.text_bytes());
+        }
+        self.lines.push_back(line);
+    }
+
+    /// What is remembered, in full words.
+    pub(crate) fn report(&self) -> HistoryReport {
+        let at = |ms: u32| self.since + Duration::from_millis(ms.into());
+        let log = self.lines.iter().map(|line| {
+            let (message, offset) = line.said;
+            let mut fields = Vec::new();
+            fields.extend(line.why.as_ref().map(|why| ("why", why.clone().into_owned())));
+            fields.extend(offset.map(|offset| ("offset", offset.to_string())));
+            fields.extend(line.request_id.as_ref().map(|id| ("request_id", id.to_string())));
+            LogLine { at: at(line.at_ms), level: line.level, message, fields }
+        });
+        HistoryReport { since: self.since, log: log.collect(), timeline: self.timeline.report() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(message: &'static str, why: String) -> Said {
+        Said { message, offset: Some(7), why: Some(why.into()), request_id: Some(Arc::from("0123456789abcdef")) }
+    }
+
+    #[test]
+    fn the_last_lines_are_kept() {
+        let mut history = History::new();
+        let now = Instant::now();
+        for number in 0..LINES + 10 {
+            history.say(Level::Info, Said { why: Some(number.to_string().into()), ..Said::default() }, now);
+        }
+        let log = history.report().log;
+        assert_eq!((log.len(), &log[0].fields[0].1[..], &log[49].fields[0].1[..]), (50, "10", "59"));
+        assert!(history.lines.capacity() <= LINES);
+    }
+
+    #[test]
+    fn texts_have_a_bound_of_their_own() {
+        let mut history = History::new();
+        for number in 0..1000 {
+            history.say(Level::Error, said("store failed", "ü".repeat(number)), Instant::now());
+            assert!(history.texts <= TEXTS_BYTES + TEXT_BYTES, "{}", history.texts);
+            let bytes: usize = history.lines.iter().map(Line::text_bytes).sum();
+            assert_eq!(bytes, history.texts);
+        }
+        let line = history.report().log.pop().unwrap();
+        assert_eq!((line.fields[0].1.len(), &line.fields[1].1[..]), (TEXT_BYTES, "7"));
+        assert_eq!(line.fields[2], ("request_id", "0123456789abcdef".to_owned()));
+        let most = LINES * size_of::<Line>() + TEXTS_BYTES + TEXT_BYTES;
+        assert!(most <= 6 * 1024, "{most}");
+    }
+}
