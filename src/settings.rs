@@ -151,9 +151,21 @@ pub struct Storage {
     pub s3: S3,
 }
 
+/// Which client speaks to S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Client {
+    /// The AWS SDK.
+    Aws,
+    /// rusoto.
+    #[cfg(feature = "rusoto")]
+    Rusoto,
+}
+
 /// `[storage.s3]`
 #[derive(Debug, Clone)]
 pub struct S3 {
+    /// The client.
+    pub client: S3Client,
     /// The bucket.
     pub bucket: String,
     /// What keys start with; empty, or with a slash at its end.

@@ -293,6 +293,13 @@ fn impossible_values_are_reported_with_their_place() {
         &[
             ("[storage]\nroots = ['']\n", "settings.toml:2:9: storage.roots: each must be the path of a directory"),
             ("[storage]\ndir = ''\n", "settings.toml:2:7: storage.dir: must be the path of a directory"),
+            ("[storage]\ns3.client = 'boto'\n", "settings.toml:2:13: storage.s3.client: must be \"aws\" or \"rusoto\""),
+            #[cfg(not(feature = "rusoto"))]
+            (
+                "[storage]\ns3.client = 'rusoto'\n",
+                "settings.toml:2:13: storage.s3.client: \"rusoto\" is not built into this wharf (it was built without the \
+                 feature `rusoto`)",
+            ),
             (
                 "[storage]\nkind = 's3'\n",
                 "settings.toml:2:8: storage.kind: storage.s3.bucket must be set when storage.kind is \"s3\"",

@@ -40,8 +40,8 @@ const OUTSIDE: &[&str] = &[
 /// HTTP, below the wall between the crates.
 const WEB: &[&str] = &["actix_web", "actix_http", "http::", "httparse", "hyper", "wharf::"];
 
-/// The SDK of one client of S3.
-const SDK: &[&str] = &["aws_", "http_body"];
+/// What the clients of S3 are made of. Each may name its own.
+const SDKS: &[&str] = &["aws_", "http_body", "rusoto_", "rustls"];
 
 /// HTTP and actors, below the store's trait.
 const WEB_AND_ACTORS: &[&str] =
@@ -190,13 +190,25 @@ const RULES: &[Rule] = &[
         room: "wharf_actors::storage::s3::client",
         own: &[],
         never: OUTSIDE,
-        except: &["futures_util::Stream", "std::sync::Arc"],
+        except: &["futures_util::Stream", "std::sync::Arc", "std::io"],
+    },
+    Rule {
+        room: "wharf_actors::storage::s3::client::body",
+        own: &["wharf_actors::storage::s3::client::"],
+        never: WEB_AND_ACTORS,
+        except: &["http_body"],
     },
     Rule {
         room: "wharf_actors::storage::s3::client::aws",
         own: &["wharf_actors::storage::s3::client::"],
         never: WEB_AND_ACTORS,
-        except: SDK,
+        except: &["aws_"],
+    },
+    Rule {
+        room: "wharf_actors::storage::s3::client::rusoto",
+        own: &["wharf_actors::storage::s3::client::"],
+        never: &["actix::", "actix_rt::", "actix_web", "actix_http", "httparse", "wharf::"],
+        except: &["rusoto_", "http_body", "hyper", "rustls"],
     },
     Rule {
         room: "wharf_actors::disk",
@@ -279,8 +291,8 @@ fn trespasses(module: &str, paths: impl IntoIterator<Item = String>) -> Vec<Stri
         if is_own(path) && !(below_the_wall && path.starts_with("wharf::")) {
             !named(&[rule.room]) && !named(rule.own)
         } else {
-            let is_sdk = starts(SDK) && rule.except != SDK;
-            is_sdk || (starts(rule.never) || below_the_wall && starts(WEB)) && !named(rule.except)
+            let is_excepted = named(rule.except) || starts(SDKS) && starts(rule.except);
+            (starts(rule.never) || starts(SDKS) || below_the_wall && starts(WEB)) && !is_excepted
         }
     };
     paths.into_iter().filter(is_wrong).map(|path| format!("{module} names {path}")).collect()
@@ -327,7 +339,14 @@ fn trespasses_are_found() {
         ("wharf_actors::storage::s3::client", "aws_sdk_s3::Client"),
         ("wharf_actors::storage::s3::client", "wharf_actors::UploadId"),
         ("wharf_actors::storage::s3::client::aws::lists", "wharf_actors::UploadId"),
+        ("wharf_actors::storage::s3::client::aws::lists", "rusoto_s3::S3"),
+        ("wharf_actors::storage::s3::client::aws", "hyper_util::client::legacy::Client"),
+        ("wharf_actors::storage::s3::client::rusoto::lists", "aws_sdk_s3::Client"),
+        ("wharf_actors::storage::s3::client::rusoto", "wharf_actors::UploadId"),
+        ("wharf_actors::storage::s3::client::body", "hyper::Request"),
+        ("wharf_actors::storage::s3::keeper", "rusoto_s3::S3"),
         ("wharf::service", "aws_config::Region"),
+        ("wharf::service", "rusoto_core::Region"),
     ] {
         assert_eq!(trespasses(module, [path.to_owned()]).len(), 1, "{module} may name {path}");
     }
@@ -337,6 +356,8 @@ fn trespasses_are_found() {
         ("wharf_actors::upload::state::advance", "std::collections::VecDeque"),
         ("wharf_actors::lease", "tokio::sync::oneshot"),
         ("wharf_actors::storage::s3::client::aws::lists", "aws_sdk_s3::Client"),
+        ("wharf_actors::storage::s3::client::body", "http_body::Body"),
+        ("wharf_actors::storage::s3::client::rusoto::transport", "hyper_util::client::legacy::Client"),
     ] {
         assert_none("a false alarm", trespasses(module, [path.to_owned()]));
     }
@@ -349,10 +370,12 @@ fn the_crate_of_the_actors_depends_on_no_http() {
     let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
     let dependencies = manifest["dependencies"].as_table().unwrap();
     assert!(dependencies.contains_key("actix"), "the dependencies were not found");
-    // A trait of bodies, without HTTP in spite of its name, that the client of S3 needs.
-    assert!(dependencies["http-body"]["optional"].as_bool().unwrap(), "only the client of S3 needs bodies");
+    // The clients of S3 ask by HTTP: in builds with them only.
+    let of_clients = ["http-body", "hyper", "hyper-rustls", "hyper-util"];
+    let is_optional = |name: &&str| dependencies[*name]["optional"].as_bool().unwrap_or(false);
+    assert!(of_clients.iter().all(is_optional), "only the clients of S3 need these");
     let is_web = |name: &str| WEB.iter().any(|web| name.replace('-', "_").starts_with(web.trim_end_matches(':')));
-    let web = |name: &&String| is_web(name) && *name != "http-body";
+    let web = |name: &&String| is_web(name) && !of_clients.contains(&name.as_str());
     assert_none("actors/Cargo.toml depends on", dependencies.keys().filter(web).cloned().collect());
 }
 

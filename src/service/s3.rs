@@ -10,17 +10,14 @@ use wharf_actors::{
         Storage,
         s3::{
             self, Config,
-            client::{
-                Client,
-                aws::{self, Aws},
-            },
+            client::{self, Client, aws::Aws},
             retry::RetryPolicy,
         },
     },
 };
 
 use super::StartError;
-use crate::settings::Settings;
+use crate::settings::{S3Client, Settings};
 
 /// Pauses between tries.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -45,18 +42,21 @@ pub(super) async fn open(
     logger: &Logger,
 ) -> Result<Arc<dyn Storage>, StartError> {
     let (place, pool) = (&settings.storage.s3, &settings.pools.s3);
-    let client = Aws::connect(aws::Config {
-        bucket: place.bucket.clone(),
-        region: place.region.clone(),
-        endpoint: place.endpoint.clone(),
-        path_style: place.path_style,
-        keys: None,
-        payload_hash: place.payload_hash,
-        part_checksum: place.part_checksum,
-        connect_timeout: place.connect,
-        attempt_timeout: place.attempt,
-        slowest_bytes_per_second: SLOWEST_BYTES_PER_SECOND,
-    })
+    let (client, connect) = connected(
+        place.client,
+        client::Config {
+            bucket: place.bucket.clone(),
+            region: place.region.clone(),
+            endpoint: place.endpoint.clone(),
+            path_style: place.path_style,
+            keys: None,
+            payload_hash: place.payload_hash,
+            part_checksum: place.part_checksum,
+            connect_timeout: place.connect,
+            attempt_timeout: place.attempt,
+            slowest_bytes_per_second: SLOWEST_BYTES_PER_SECOND,
+        },
+    )
     .await;
     let sizes = parts::Config {
         workers: pool.workers,
@@ -67,8 +67,6 @@ pub(super) async fn open(
         backoff_max: BACKOFF_MAX,
         mailbox: MAILBOX,
     };
-    let uploader = client.clone();
-    let connect = move || -> Arc<dyn Client> { Arc::new(uploader.sibling()) };
     let parts = Parts::start(sizes, connect, logger.clone())?;
     let config = Config {
         bucket: place.bucket.clone(),
@@ -77,5 +75,27 @@ pub(super) async fn open(
         tentative_max_bytes: place.tentative_max_bytes,
         retry: RetryPolicy::new(place.deadline, BACKOFF_FIRST, BACKOFF_MAX),
     };
-    Ok(s3::open(config, Arc::new(client), parts, budget, logger.clone()))
+    Ok(s3::open(config, client, parts, budget, logger.clone()))
+}
+
+/// Makes clients with connections of their own.
+type Siblings = Box<dyn Fn() -> Arc<dyn Client> + Send + Sync>;
+
+/// The client that the settings choose, and what makes others like it.
+async fn connected(which: S3Client, config: client::Config) -> (Arc<dyn Client>, Siblings) {
+    match which {
+        S3Client::Aws => {
+            let (client, parent) = twice(Aws::connect(config).await);
+            (Arc::new(client), Box::new(move || Arc::new(parent.sibling())))
+        }
+        #[cfg(feature = "rusoto")]
+        S3Client::Rusoto => {
+            let (client, parent) = twice(client::rusoto::Rusoto::connect(config));
+            (Arc::new(client), Box::new(move || Arc::new(parent.sibling())))
+        }
+    }
+}
+
+fn twice<T: Clone>(client: T) -> (T, T) {
+    (client.clone(), client)
 }

@@ -8,8 +8,8 @@ use slog::Level;
 use wharf_actors::storage::Durability;
 
 use super::{
-    BasePath, Cors, DiskPool, Expiration, Log, LogFormat, Pools, S3, S3Pool, Server, Settings, SettingsError, Storage,
-    StorageKind, Timeouts, Tus, UploadPool, WorkerPool,
+    BasePath, Cors, DiskPool, Expiration, Log, LogFormat, Pools, S3, S3Client, S3Pool, Server, Settings, SettingsError,
+    Storage, StorageKind, Timeouts, Tus, UploadPool, WorkerPool,
     catalogue::names_in,
     layers::Merged,
     problem::{Origin, Problem},
@@ -147,6 +147,16 @@ fn s3(reader: &mut Reader<'_>) -> S3 {
     });
     let over_http = endpoint.as_ref().is_some_and(|endpoint: &String| endpoint.starts_with("http://"));
     S3 {
+        client: reader.parsed("storage.s3.client", S3Client::Aws, |text| match text {
+            "aws" => Ok(S3Client::Aws),
+            #[cfg(feature = "rusoto")]
+            "rusoto" => Ok(S3Client::Rusoto),
+            #[cfg(not(feature = "rusoto"))]
+            "rusoto" => {
+                Err("\"rusoto\" is not built into this wharf (it was built without the feature `rusoto`)".to_owned())
+            }
+            _ => Err("must be \"aws\" or \"rusoto\"".to_owned()),
+        }),
         bucket: reader.parsed("storage.s3.bucket", None, word).unwrap_or_default(),
         prefix: reader.parsed("storage.s3.prefix", String::new(), |text| match text.trim_end_matches('/') {
             "" => Ok(String::new()),

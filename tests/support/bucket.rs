@@ -1,6 +1,7 @@
 //! Where a server of these tests stores in S3: in a strict S3 server in this process or, with `WHARF_TEST_S3` set to its
 //! URL, in a real one. Then the keys are those of `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, the region is that of
 //! `AWS_REGION` (otherwise `us-east-1`), and the bucket that of `WHARF_TEST_S3_BUCKET` (otherwise `wharf-test`).
+//! `WHARF_TEST_S3_CLIENT` says by which client (otherwise `aws`).
 
 use std::{
     env,
@@ -75,6 +76,7 @@ impl Bucket {
         let place = self.visitor.place();
         [
             "storage.kind=s3".to_owned(),
+            format!("storage.s3.client={}", env::var("WHARF_TEST_S3_CLIENT").unwrap_or_else(|_| "aws".to_owned())),
             format!("storage.s3.bucket={}", place.bucket),
             format!("storage.s3.prefix={}", place.prefix),
             format!("storage.s3.region={}", place.region),

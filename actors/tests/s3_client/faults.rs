@@ -4,10 +4,10 @@
 use std::{net::TcpListener, time::Duration};
 
 use bytes::Bytes;
-use wharf_actors::storage::s3::client::{Attributes, ClientError, ETag, ErrorKind, aws::Config};
-use wharf_s3_testbed::{Fault, Kind, Operation};
+use wharf_actors::storage::s3::client::{Attributes, ClientError, Config, ETag, ErrorKind};
+use wharf_s3_testbed::{Bed, Fault, Kind, Operation};
 
-use crate::rig::{KEY, MIB, Rig, clients, config, pattern, read, rigs, rigs_with};
+use crate::rig::{KEY, MIB, Rig, clients, config, pattern, read, rigs, rigs_with, serve};
 
 async fn call(rig: &Rig, operation: Operation, id: &str) -> Result<(), ClientError> {
     let tag = ETag::new("\"900150983cd24fb0d6963f7d28e17f72\"");
@@ -199,6 +199,38 @@ async fn a_request_that_nobody_takes_was_not_sent() {
             let error = client.head_object(KEY).await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unreachable, "{name} {error:?}");
             assert!(error.may_retry() && !error.may_have_been_applied());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_sense_is_an_error() {
+    let list = |inner: &str| format!("<?xml version=\"1.0\"?>\n<ListBucketResult>{inner}</ListBucketResult>");
+    let entry = |size: &str, date: &str| {
+        let (size, date) = (format!("<Size>{size}</Size>"), format!("<LastModified>{date}</LastModified>"));
+        list(&format!("<Contents><Key>k</Key>{size}{date}</Contents>"))
+    };
+    let right = entry("1", "2024-01-01T00:00:00.000Z");
+    for (body, is_right) in [
+        (right.clone(), true),
+        (entry("a lot", "2024-01-01T00:00:00.000Z"), false),
+        (entry("-1", "2024-01-01T00:00:00.000Z"), false),
+        (entry("1", "once"), false),
+        (list("<IsTruncated>true</IsTruncated>"), false),
+        (list("<Contents><Key>k</Key>"), false),
+        ("no XML".to_owned(), false),
+    ] {
+        let bed = Bed::start();
+        let said = body.clone();
+        let endpoint = serve(move |_, _| (200, said.clone()));
+        for (name, client) in clients(&config(&bed, endpoint)).await {
+            match client.list_objects("", None, 10).await {
+                Ok(page) => assert!(is_right && page.entries.len() == 1, "{name}: {body}: {page:?}"),
+                Err(error) => {
+                    assert!(!is_right, "{name}: {body}: {error:?}");
+                    assert!(matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Corrupt), "{name}: {error:?}");
+                }
+            }
         }
     }
 }

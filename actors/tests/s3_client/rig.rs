@@ -1,14 +1,20 @@
 //! A client of each kind, each with a server of its own and a proxy before it.
 #![allow(clippy::unwrap_used, reason = "a helper of tests")]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use wharf_actors::storage::s3::client::{
-    Attributes, Client, ClientError, ErrorKind, Object,
-    aws::{Aws, Config, Keys},
-};
+#[cfg(feature = "rusoto")]
+use wharf_actors::storage::s3::client::rusoto::Rusoto;
+use wharf_actors::storage::s3::client::{Attributes, Client, ClientError, Config, ErrorKind, Keys, Object, aws::Aws};
 use wharf_s3_testbed::{Bed, Options, Proxy};
 
 pub(crate) const KEY: &str = "uploads/ä b+c";
@@ -39,7 +45,20 @@ pub(crate) fn config(bed: &Bed, endpoint: String) -> Config {
 
 /// One client of each kind.
 pub(crate) async fn clients(config: &Config) -> Vec<(&'static str, Arc<dyn Client>)> {
-    vec![("aws", Arc::new(Aws::connect(config.clone()).await))]
+    vec![
+        ("aws", Arc::new(Aws::connect(config.clone()).await)),
+        #[cfg(feature = "rusoto")]
+        ("rusoto", Arc::new(Rusoto::connect(config.clone()))),
+    ]
+}
+
+/// What opened the connections of one client of each kind is gone: they have others, and the same credentials.
+pub(crate) async fn siblings(config: &Config) -> Vec<(&'static str, Arc<dyn Client>)> {
+    vec![
+        ("aws", Arc::new(Aws::connect(config.clone()).await.sibling())),
+        #[cfg(feature = "rusoto")]
+        ("rusoto", Arc::new(Rusoto::connect(config.clone()).sibling())),
+    ]
 }
 
 pub(crate) async fn rigs() -> Vec<Rig> {
@@ -107,4 +126,34 @@ pub(crate) fn failure<T: std::fmt::Debug>(outcome: Result<T, ClientError>) -> (E
 
 pub(crate) fn coded(kind: ErrorKind, code: &str) -> (ErrorKind, Option<String>) {
     (kind, Some(code.to_owned()))
+}
+
+/// A server that hears one request after the other, and answers each by its number and its words. Its URL.
+pub(crate) fn serve(answer: impl Fn(usize, &str) -> (u16, String) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for (number, socket) in listener.incoming().enumerate() {
+            let mut socket = socket.unwrap();
+            let mut reader = BufReader::new(socket.try_clone().unwrap());
+            let (mut words, mut length) = (String::new(), 0);
+            while !words.ends_with("\r\n\r\n") {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap() == 0 {
+                    break;
+                }
+                words.push_str(&line);
+                let length_in = line.to_ascii_lowercase().strip_prefix("content-length:").map(str::to_owned);
+                length = length_in.map_or(length, |value| value.trim().parse().unwrap());
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            words.push_str(&String::from_utf8(body).unwrap());
+            let (status, body) = answer(number, &words);
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status} Hm\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            socket.write_all((head + &body).as_bytes()).unwrap();
+        }
+    });
+    url
 }

@@ -10,13 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use wharf_actors::storage::s3::client::{
-    Attributes, Client as _,
-    aws::{Aws, Config},
-};
+use wharf_actors::storage::s3::client::{Attributes, Config};
 use wharf_s3_testbed::Bed;
 
-use crate::rig::{KEY, clients, config, pattern, pieces, rigs, rigs_with};
+use crate::rig::{KEY, clients, config, pattern, pieces, rigs_with, siblings};
 
 /// The headers of one request, to which the answer is 200 and an ETag, and its body.
 fn overhear(listener: &TcpListener) -> (BTreeMap<String, String>, Vec<u8>) {
@@ -95,11 +92,9 @@ async fn digests_are_right() {
 
 #[tokio::test]
 async fn a_sibling_has_the_same_credentials() {
-    for rig in rigs().await {
-        let first = Aws::connect(config(&rig.bed, rig.bed.endpoint())).await;
-        let second = first.sibling();
-        drop(first);
-        second.put_object(KEY, vec![Bytes::from("x")], Attributes::default(), false).await.unwrap();
-        assert_eq!(rig.bed.objects()[KEY].bytes, "x");
+    let bed = Bed::start();
+    for (name, sibling) in siblings(&config(&bed, bed.endpoint())).await {
+        sibling.put_object(name, vec![Bytes::from("x")], Attributes::default(), false).await.unwrap();
+        assert_eq!(bed.objects()[name].bytes, "x");
     }
 }

@@ -9,7 +9,16 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 pub mod aws;
+mod body;
+mod config;
+mod digest;
+mod error;
 pub(crate) mod metered;
+#[cfg(feature = "rusoto")]
+pub mod rusoto;
+mod spelling;
+
+pub use config::{Config, Keys};
 
 /// A request under way. Dropping it gives it up, and leaves open whether S3 has acted on it.
 pub type Call<T> = Pin<Box<dyn Future<Output = Result<T, ClientError>> + Send>>;

@@ -1,12 +1,11 @@
 //! The client on the AWS SDK: how it is set up, and what is left out of what the SDK does by itself.
 
-mod body;
 mod calls;
 mod error;
 mod lists;
 mod signing;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::{
@@ -18,52 +17,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-use super::{ClientError, ErrorKind};
-
-/// Where services that know no regions expect to be.
-const DEFAULT_REGION: &str = "us-east-1";
-
-/// Which bucket, where, and how it is talked to.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The bucket.
-    pub bucket: String,
-    /// The region that requests are signed for; else that of the environment, the profile or the machine, else
-    /// `us-east-1`.
-    pub region: Option<String>,
-    /// The service's URL; else AWS, or what the environment names.
-    pub endpoint: Option<String>,
-    /// Names the bucket in the path instead of the host.
-    pub path_style: bool,
-    /// Keys to use instead of those from the environment, the profile, a web identity, the container or the machine.
-    pub keys: Option<Keys>,
-    /// Signs the SHA-256 of what is put. Over TLS that costs much and proves little; without TLS it is what keeps bytes
-    /// from being changed on the way.
-    pub payload_hash: bool,
-    /// Sends the MD5 of what is put, for the service to check.
-    pub part_checksum: bool,
-    /// How long a connection may take.
-    pub connect_timeout: Duration,
-    /// How long a request may take, or the next bytes of an object, beside the time that its own bytes need.
-    pub attempt_timeout: Duration,
-    /// What a request that carries bytes is given time for.
-    pub slowest_bytes_per_second: u64,
-}
-
-/// An access key.
-#[derive(Clone)]
-pub struct Keys {
-    /// Its id.
-    pub id: String,
-    /// Its secret.
-    pub secret: String,
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Keys").field("id", &self.id).finish_non_exhaustive()
-    }
-}
+use super::{ClientError, Config, config::DEFAULT_REGION, error::timed_out};
 
 /// A client on the AWS SDK. Clones share their connections.
 #[derive(Clone)]
@@ -118,17 +72,11 @@ impl Aws {
         T: Send + 'static,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let sending = Duration::from_secs(length / self.config.slowest_bytes_per_second.max(1));
-        let patience = self.config.attempt_timeout.saturating_add(sending);
+        let patience = self.config.patience(length);
         async move {
             match tokio::time::timeout(patience, request).await {
                 Ok(answer) => answer.map_err(|error| error::failed(operation, &error)),
-                Err(_) => Err(ClientError::new(
-                    ErrorKind::Unavailable,
-                    operation,
-                    None,
-                    format!("no answer within {patience:?}"),
-                )),
+                Err(_) => Err(timed_out(operation, patience)),
             }
         }
     }

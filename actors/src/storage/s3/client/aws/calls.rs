@@ -3,20 +3,23 @@
 use std::{collections::HashMap, time::SystemTime};
 
 use aws_sdk_s3::{
-    primitives::{ByteStream, DateTime, SdkBody},
+    primitives::{ByteStream, ByteStreamError, DateTime, SdkBody},
     types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier},
 };
 use bytes::Bytes;
+use futures_util::{Stream, stream};
 
 use super::{
     super::{
         Attributes, Call, Client, ClientError, ETag, ErrorKind, ListedMultipart, ListedObject, ListedPart,
         MultipartMarker, Object, ObjectHead, Page,
+        body::{Chunks, incoming, length},
+        digest::md5,
+        error::{entry, lacks},
+        spelling::{e_tag, escaped, size, unfit, whole},
     },
     Aws,
-    body::{Chunks, incoming, length},
-    error::{entry, lacks},
-    signing::{ContentMd5, Payload, md5},
+    signing::{ContentMd5, Payload},
 };
 
 impl Client for Aws {
@@ -65,7 +68,7 @@ impl Client for Aws {
                 modified: moment(OPERATION, answer.last_modified())?,
                 attributes: attributes(answer.metadata(), answer.content_type()),
             };
-            Ok(Object { head, body: incoming(answer.body, here, patience) })
+            Ok(Object { head, body: incoming(chunks(answer.body), here, patience) })
         })
     }
 
@@ -204,6 +207,10 @@ fn outgoing(body: Vec<Bytes>) -> ByteStream {
     ByteStream::new(SdkBody::from_body_1_x(Chunks::new(body)))
 }
 
+fn chunks(body: ByteStream) -> impl Stream<Item = Result<Bytes, ByteStreamError>> + Send + Unpin {
+    Box::pin(stream::unfold(body, |mut body| async { body.next().await.map(|chunk| (chunk, body)) }))
+}
+
 fn signed(length: u64) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }
@@ -217,48 +224,6 @@ fn attributes(metadata: Option<&HashMap<String, String>>, content_type: Option<&
     Attributes { metadata: metadata.collect(), content_type: content_type.map(str::to_owned) }
 }
 
-/// Why these attributes can't be sent, if they can't.
-fn unfit(operation: &'static str, attributes: &Attributes) -> Option<ClientError> {
-    // RFC 9110 section 5.6.2: what is no token is no name of a header.
-    let is_token = |name: &str| {
-        let marks = b"!#$%&'*+-.^_`|~";
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || marks.contains(&byte))
-    };
-    let is_value =
-        |value: &str| value.bytes().all(|byte| matches!(byte, b' '..=b'~')) && value.trim_matches(' ') == value;
-    let bad_pair = attributes.metadata.iter().find(|(name, value)| !is_token(name) || !is_value(value));
-    let bad_name = bad_pair.map(|(name, _)| format!("the metadata {name:?} is not fit for a header"));
-    let bad_type = attributes.content_type.as_ref().filter(|value| !is_value(value));
-    let why = bad_name.or_else(|| bad_type.map(|_| "the media type is not fit for a header".to_owned()))?;
-    Some(ClientError::new(ErrorKind::Invalid, operation, None, why))
-}
-
-/// The size of the whole from `bytes 0-4/10` (RFC 9110 section 14.4).
-fn whole(range: &str) -> Option<u64> {
-    range.rsplit_once('/')?.1.parse().ok()
-}
-
-pub(super) fn e_tag(operation: &'static str, text: Option<&str>) -> Result<ETag, ClientError> {
-    text.filter(|text| !text.is_empty()).map(ETag::new).ok_or_else(|| lacks(operation, "ETag"))
-}
-
-pub(super) fn size(operation: &'static str, size: Option<i64>) -> Result<u64, ClientError> {
-    size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| lacks(operation, "size"))
-}
-
 pub(super) fn moment(operation: &'static str, moment: Option<&DateTime>) -> Result<SystemTime, ClientError> {
     moment.and_then(|moment| SystemTime::try_from(*moment).ok()).ok_or_else(|| lacks(operation, "time"))
-}
-
-/// As the header for the source of a copy wants it: all but unreserved characters (RFC 3986 section 2.3) and slashes in
-/// percent-encoding.
-fn escaped(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'/' | b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => escaped.push(byte.into()),
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
 }

@@ -3,10 +3,13 @@
 use aws_sdk_s3::types::EncodingType;
 
 use super::{
-    super::{Call, ClientError, ListedMultipart, ListedObject, ListedPart, MultipartMarker, Page},
+    super::{
+        Call, ListedMultipart, ListedObject, ListedPart, MultipartMarker, Page,
+        error::lacks,
+        spelling::{e_tag, key, next, size},
+    },
     Aws,
-    calls::{e_tag, moment, size},
-    error::lacks,
+    calls::moment,
 };
 
 impl Aws {
@@ -26,7 +29,7 @@ impl Aws {
             let mut entries = Vec::with_capacity(answer.contents().len());
             for object in answer.contents() {
                 entries.push(ListedObject {
-                    key: key(OPERATION, object.key(), answer.encoding_type())?,
+                    key: key(OPERATION, object.key(), answer.encoding_type().map(EncodingType::as_str))?,
                     size: size(OPERATION, object.size())?,
                     modified: moment(OPERATION, object.last_modified())?,
                 });
@@ -82,63 +85,19 @@ impl Aws {
             let mut entries = Vec::with_capacity(answer.uploads().len());
             for upload in answer.uploads() {
                 entries.push(ListedMultipart {
-                    key: key(OPERATION, upload.key(), answer.encoding_type())?,
+                    key: key(OPERATION, upload.key(), answer.encoding_type().map(EncodingType::as_str))?,
                     id: upload.upload_id().ok_or_else(|| lacks(OPERATION, "upload id"))?.to_owned(),
                     initiated: moment(OPERATION, upload.initiated())?,
                 });
             }
             let marker = match (answer.next_key_marker(), answer.next_upload_id_marker()) {
                 (Some(key_marker), Some(id)) if !key_marker.is_empty() => Some(MultipartMarker {
-                    key: key(OPERATION, Some(key_marker), answer.encoding_type())?,
+                    key: key(OPERATION, Some(key_marker), answer.encoding_type().map(EncodingType::as_str))?,
                     id: id.to_owned(),
                 }),
                 _ => entries.last().map(|last| MultipartMarker { key: last.key.clone(), id: last.id.clone() }),
             };
             Ok(Page { next: next(OPERATION, answer.is_truncated(), marker)?, entries })
         })
-    }
-}
-
-/// What to go on with. A list that does not end, and says not where to go on, is no list.
-fn next<M>(operation: &'static str, is_truncated: Option<bool>, marker: Option<M>) -> Result<Option<M>, ClientError> {
-    if is_truncated != Some(true) {
-        return Ok(None);
-    }
-    marker.map(Some).ok_or_else(|| lacks(operation, "marker"))
-}
-
-fn key(operation: &'static str, key: Option<&str>, encoding: Option<&EncodingType>) -> Result<String, ClientError> {
-    let key = key.ok_or_else(|| lacks(operation, "key"))?;
-    match encoding {
-        Some(EncodingType::Url) => decoded(key).ok_or_else(|| lacks(operation, "key")),
-        _ => Ok(key.to_owned()),
-    }
-}
-
-/// Undoes the encoding of forms: percent signs, and `+` for a space.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        bytes.push(match byte {
-            b'%' => u8::try_from(digit()? << 4 | digit()?).ok()?,
-            b'+' => b' ',
-            plain => plain,
-        });
-    }
-    String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decoded;
-
-    #[test]
-    fn keys_are_decoded_or_refused() {
-        let cases = [("a/b", Some("a/b")), ("a%2Bb+c%c3%A4", Some("a+b cä")), ("%", None), ("%4", None), ("%zz", None)];
-        for (text, key) in cases.into_iter().chain([("%ff", None)]) {
-            assert_eq!(decoded(text).as_deref(), key, "{text}");
-        }
     }
 }

@@ -6,15 +6,8 @@ use aws_sdk_s3::{
     error::BoxError,
 };
 use bytes::Bytes;
-use md5::Md5;
-use sha2::{Digest, Sha256};
 
-/// The MD5 of all chunks, as `Content-MD5` wants it (RFC 1864).
-pub(super) fn md5(chunks: &[Bytes]) -> String {
-    let mut digest = Md5::new();
-    chunks.iter().for_each(|chunk| digest.update(chunk));
-    base64(&digest.finalize())
-}
+use super::super::digest::{md5, sha256};
 
 /// Signs a payload by its SHA-256, or doesn't sign it.
 #[derive(Debug)]
@@ -25,9 +18,7 @@ impl Payload {
         if !is_hashed {
             return Self(PayloadSigningOverride::UnsignedPayload);
         }
-        let mut digest = Sha256::new();
-        chunks.iter().for_each(|chunk| digest.update(chunk));
-        Self(PayloadSigningOverride::Precomputed(hex(&digest.finalize())))
+        Self(PayloadSigningOverride::Precomputed(sha256(chunks)))
     }
 }
 
@@ -63,47 +54,10 @@ impl Intercept for ContentMd5 {
         _settings: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let request = context.request_mut();
-        if let Some(digest) = request.body().bytes().map(Md5::digest) {
-            request.headers_mut().try_insert("content-md5", base64(&digest))?;
+        if let Some(body) = request.body().bytes() {
+            let digest = md5(&[Bytes::copy_from_slice(body)]);
+            request.headers_mut().try_insert("content-md5", digest)?;
         }
         Ok(())
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-/// RFC 4648 section 4, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let group = |group: &[u8]| {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let digit = |index: usize| match index <= group.len() {
-            true => char::from(DIGITS[(bits >> (18 - 6 * index) & 63) as usize]),
-            false => '=',
-        };
-        [digit(0), digit(1), digit(2), digit(3)]
-    };
-    bytes.chunks(3).flat_map(group).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Bytes, base64, hex, md5};
-
-    #[test]
-    fn digests_are_spelt_as_headers_want_them() {
-        // RFC 4648 section 10.
-        for (plain, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
-        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
-        assert_eq!(hex(&[0x00, 0x9a, 0xf0]), "009af0");
-        // RFC 1321 section A.5: MD5 ("abc") = 900150983cd24fb0d6963f7d28e17f72.
-        assert_eq!(md5(&[Bytes::from("a"), Bytes::from("bc")]), "kAFQmDzST7DWlj99KOF/cg==");
     }
 }

@@ -2,19 +2,19 @@
 
 use std::{
     convert::Infallible,
+    fmt::Display,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
     vec::IntoIter,
 };
 
-use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::timeout;
 
-use super::super::{Body, ClientError, ErrorKind};
+use super::{Body, ClientError, ErrorKind};
 
 /// The bytes in all chunks.
 pub(super) fn length(chunks: &[Bytes]) -> u64 {
@@ -56,14 +56,18 @@ impl HttpBody for Chunks {
     }
 }
 
-struct Incoming {
-    stream: ByteStream,
+struct Incoming<S> {
+    stream: S,
     left: u64,
     patience: Duration,
 }
 
 /// Reads `length` bytes, and waits for each chunk as long as `patience` allows.
-pub(super) fn incoming(stream: ByteStream, length: u64, patience: Duration) -> Body {
+pub(super) fn incoming<S, E>(stream: S, length: u64, patience: Duration) -> Body
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
+    E: Display,
+{
     let first = Incoming { stream, left: length, patience };
     // An error is the last item.
     Box::pin(stream::unfold(Some(first), |incoming| async {
@@ -75,7 +79,11 @@ pub(super) fn incoming(stream: ByteStream, length: u64, patience: Duration) -> B
     }))
 }
 
-async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, ClientError> {
+async fn next<S, E>(incoming: &mut Incoming<S>) -> Result<Option<Bytes>, ClientError>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: Display,
+{
     let broken = |kind, cause: String| Err(ClientError::new(kind, "GetObject", None, cause));
     match timeout(incoming.patience, incoming.stream.next()).await {
         Err(_) => broken(ErrorKind::Unavailable, "the body came to a halt".to_owned()),
