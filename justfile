@@ -8,7 +8,13 @@ test:
 
 # Interruptions and crashes in earnest: requests cut at any byte, a server killed under load. `just soak 7` repeats 7.
 soak seed=`date +%s`:
-    WHARF_SOAK_SEED={{seed}} WHARF_SOAK_CUTS=500 WHARF_SOAK_KILLS=50 cargo test --release --test cuts --test kills -- --nocapture
+    WHARF_SOAK_SEED={{seed}} WHARF_SOAK_CUTS=500 WHARF_SOAK_KILLS=50 cargo test --release --workspace --test cuts --test kills -- --nocapture
+
+# The same into S3: uploads over a service that fails, and a server killed under load, without faults of S3 and with some.
+soak-s3 seed=`date +%s`:
+    WHARF_SOAK_SEED={{seed}} WHARF_SOAK_UPLOADS=300 cargo test --release --test s3_soak -- --nocapture
+    WHARF_SOAK_SEED={{seed}} WHARF_SOAK_KILLS=30 cargo test --release --test on_s3 kills -- --nocapture
+    WHARF_SOAK_SEED={{seed}} WHARF_SOAK_KILLS=30 WHARF_SOAK_FAULTS=3 cargo test --release --test kills -- --nocapture
 
 # The tests of the S3 store against Garage, a real S3; builds it once, which takes minutes. `just garage kills` runs some.
 garage *tests:
@@ -24,6 +30,16 @@ clients:
 bench-stalled *arguments:
     cargo build --release
     cargo run --release -p wharf-benches -- stalled {{arguments}}
+
+# 64 uploads of 256 MiB at once into a slow S3: wharf's peak memory, and whether those that stall hold up the others.
+bench-s3-memory *arguments:
+    cargo build --release --workspace --bins
+    cargo run --release -p wharf-benches -- s3-memory {{arguments}}
+
+# Processor time for each GiB that goes to S3, beside that of a bare S3 client.
+bench-s3-throughput *arguments:
+    cargo build --release --workspace --bins
+    cargo run --release -p wharf-benches -- s3-throughput {{arguments}}
 
 # Exactly what CI runs.
 ci:

@@ -1,5 +1,6 @@
 //! Load programs that drive any tus server, measure it from outside and check every answer.
 
+mod bed;
 mod client;
 mod content;
 mod figures;
@@ -12,8 +13,10 @@ use std::{error::Error, io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use bed::Programs;
+use report::Outcome;
 use target::Target;
-use workload::stalled;
+use workload::{s3_memory, s3_throughput, stalled};
 
 /// The command line of `wharf-benches`.
 #[derive(Debug, Parser)]
@@ -35,17 +38,41 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Upload more into a slow S3 than memory has room for: how much wharf takes, and whether all uploads go on
+    S3Memory {
+        #[command(flatten)]
+        programs: Programs,
+        #[command(flatten)]
+        options: s3_memory::Options,
+        /// Print the figures as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Upload to S3: the processor time that it costs wharf, beside that of a bare S3 client
+    S3Throughput {
+        #[command(flatten)]
+        programs: Programs,
+        #[command(flatten)]
+        options: s3_throughput::Options,
+        /// Print the figures as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// The bare client of s3-throughput
+    #[command(hide = true)]
+    S3Bare {
+        #[command(flatten)]
+        options: s3_throughput::BareOptions,
+    },
 }
 
 /// Exits with failure when something was not right, never for being slow.
 fn main() -> ExitCode {
-    let Arguments { task: Task::Stalled { target, options, json } } = Arguments::parse();
-    match run(&target, &options) {
-        Ok(report) => {
-            let text = if json { report.to_json() } else { report.to_string() };
+    match run(Arguments::parse().task) {
+        Ok((text, is_right)) => {
             // Whoever closed standard output still gets the exit code.
             let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
-            if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             let mut cause = error.source();
@@ -60,15 +87,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(target: &target::Options, options: &stalled::Options) -> Result<stalled::Report, Box<dyn Error>> {
+/// What came of it, and whether all was right.
+fn run(task: Task) -> Result<(String, bool), Box<dyn Error>> {
     // One thread: the client takes no more than one core from the server, and its own timing stays simple.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let target = Target::start(target, options.open_files()).await?;
-        let report = stalled::run(&target, options).await;
-        let stopped = target.stop().await;
-        let report = report?;
-        stopped?;
-        Ok(report)
+        match task {
+            Task::Stalled { target, options, json } => {
+                let target = Target::start(&target, options.open_files()).await?;
+                let report = stalled::run(&target, &options).await;
+                let stopped = target.stop().await;
+                let report = report?;
+                stopped?;
+                Ok(told(&report, json))
+            }
+            Task::S3Memory { programs, options, json } => Ok(told(&s3_memory::run(&programs, &options).await?, json)),
+            Task::S3Throughput { programs, options, json } => {
+                Ok(told(&s3_throughput::run(&programs, &options).await?, json))
+            }
+            Task::S3Bare { options } => Ok(told(&s3_throughput::send(&options).await?, true)),
+        }
     })
+}
+
+fn told(report: &impl Outcome, json: bool) -> (String, bool) {
+    (if json { report.to_json() } else { report.to_string() }, report.is_right())
 }

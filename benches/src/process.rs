@@ -11,8 +11,16 @@ pub(crate) struct Sample {
     pub(crate) resident_kib: u64,
     /// The most that has ever been in use (VmHWM).
     pub(crate) peak_kib: u64,
-    /// Processor time so far, in user and kernel mode.
-    pub(crate) cpu_secs: f64,
+    /// Processor time so far, in user mode.
+    pub(crate) user_secs: f64,
+    /// Processor time so far, in kernel mode.
+    pub(crate) system_secs: f64,
+}
+
+impl Sample {
+    pub(crate) fn cpu_secs(&self) -> f64 {
+        self.user_secs + self.system_secs
+    }
 }
 
 /// What lies between the two ends of a port's connections on this machine.
@@ -34,10 +42,11 @@ pub(crate) fn sample(pid: u32) -> io::Result<Sample> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (resident_kib, peak_kib) = (kib_after(&status, "VmRSS:"), kib_after(&status, "VmHWM:"));
-    let (Some(resident_kib), Some(peak_kib), Some(ticks)) = (resident_kib, peak_kib, cpu_ticks(&stat)) else {
+    let (Some(resident_kib), Some(peak_kib), Some((user, system))) = (resident_kib, peak_kib, cpu_ticks(&stat)) else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "/proc is not understood"));
     };
-    Ok(Sample { resident_kib, peak_kib, cpu_secs: ticks as f64 / rustix::param::clock_ticks_per_second() as f64 })
+    let secs = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    Ok(Sample { resident_kib, peak_kib, user_secs: secs(user), system_secs: secs(system) })
 }
 
 fn kib_after(status: &str, key: &str) -> Option<u64> {
@@ -46,10 +55,10 @@ fn kib_after(status: &str, key: &str) -> Option<u64> {
 }
 
 /// utime and stime: fields 14 and 15, counted from behind the name, which may hold anything.
-fn cpu_ticks(stat: &str) -> Option<u64> {
+fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11).map(str::parse::<u64>);
-    Some(fields.next()?.ok()? + fields.next()?.ok()?)
+    Some((fields.next()?.ok()?, fields.next()?.ok()?))
 }
 
 /// Looks at all connections of a port.
@@ -107,7 +116,7 @@ mod tests {
     #[test]
     fn processor_time_is_found_behind_any_name() {
         let stat = "12 (a) b (c)) S 1 12 12 0 -1 4194560 100 0 3 0 250 150 9 9 20 0 4 0 100 1000 20";
-        assert_eq!(cpu_ticks(stat), Some(400));
+        assert_eq!(cpu_ticks(stat), Some((250, 150)));
     }
 
     #[test]

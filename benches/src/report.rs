@@ -50,6 +50,15 @@ impl Failures {
     }
 }
 
+impl Display for Failures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.count > 0 {
+            writeln!(formatter, "\n{} failures, the first:", self.count)?;
+        }
+        self.first.iter().try_for_each(|failure| writeln!(formatter, "  {failure}"))
+    }
+}
+
 /// A part of a run: how long it took, what processor time the server spent on it, and what it held at its end.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Phase {
@@ -71,7 +80,7 @@ pub(crate) struct Phases<'a> {
 impl<'a> Phases<'a> {
     pub(crate) fn begin(target: &'a Target) -> Result<Self, TargetError> {
         let last = target.sample()?;
-        let Sample { resident_kib, peak_kib, cpu_secs } = last;
+        let (Sample { resident_kib, peak_kib, .. }, cpu_secs) = (last, last.cpu_secs());
         let start = Phase { name: "start", secs: 0.0, cpu_secs, resident_kib, peak_kib };
         Ok(Self { target, since: Instant::now(), last, all: vec![start] })
     }
@@ -79,9 +88,9 @@ impl<'a> Phases<'a> {
     /// Ends a phase and begins the next.
     pub(crate) fn end(&mut self, name: &'static str) -> Result<Sample, TargetError> {
         let sample = self.target.sample()?;
-        let Sample { resident_kib, peak_kib, cpu_secs } = sample;
+        let Sample { resident_kib, peak_kib, .. } = sample;
         let secs = self.since.elapsed().as_secs_f64();
-        self.all.push(Phase { name, secs, cpu_secs: cpu_secs - self.last.cpu_secs, resident_kib, peak_kib });
+        self.all.push(Phase { name, secs, cpu_secs: sample.cpu_secs() - self.last.cpu_secs(), resident_kib, peak_kib });
         (self.since, self.last) = (Instant::now(), sample);
         Ok(sample)
     }
@@ -91,15 +100,21 @@ impl<'a> Phases<'a> {
     }
 }
 
-impl stalled::Report {
+/// What a workload has to tell.
+pub(crate) trait Outcome: Display + Serialize {
+    /// Whether all was as it must be.
+    fn is_right(&self) -> bool;
+
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+    }
+}
+
+impl Outcome for stalled::Report {
     /// Whether every upload stalled, was completed and holds what was sent.
-    pub(crate) fn is_right(&self) -> bool {
+    fn is_right(&self) -> bool {
         let all = self.uploads as usize;
         self.failures.is_empty() && self.stalled == all && self.completed == all
-    }
-
-    pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
     }
 }
 
@@ -115,10 +130,7 @@ impl Display for stalled::Report {
         writeln!(formatter, "  socket buffers         {sockets:.1} KiB (the kernel's, both ends, not in the above)\n")?;
         table_of_heads(formatter, [("idle", &self.heads_before), ("stalled", &self.heads_while_stalled)])?;
         table_of_phases(formatter, &self.phases)?;
-        if self.failures.count > 0 {
-            writeln!(formatter, "\n{} failures, the first:", self.failures.count)?;
-        }
-        self.failures.first.iter().try_for_each(|failure| writeln!(formatter, "  {failure}"))
+        write!(formatter, "{}", self.failures)
     }
 }
 

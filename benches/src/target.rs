@@ -52,6 +52,8 @@ pub(crate) enum TargetError {
     Endless,
     #[error("the server ended with {0}; it wrote: {1}")]
     Ended(ExitStatus, String),
+    #[error("not all that was sent has been read by the server in {} s: {left}", PATIENCE.as_secs())]
+    Unread { left: String },
     #[error("the server can't be watched")]
     Watch(#[from] io::Error),
 }
@@ -80,15 +82,18 @@ impl Target {
                 process::sample(pid)?;
                 Ok(Self { site: site(url)?, dir: options.dir.clone(), pid, own: None })
             }
-            _ => Self::start_wharf(options.server.as_deref(), open_files),
+            _ => Self::start_wharf(options.server.as_deref(), open_files, &[], &[]),
         }
     }
 
-    fn start_wharf(server: Option<&Path>, open_files: u64) -> Result<Self, TargetError> {
-        let server = match server {
-            Some(server) => std::path::absolute(server)?,
-            None => std::env::current_exe()?.with_file_name("wharf"),
-        };
+    /// Starts wharf with further settings and variables.
+    pub(crate) fn start_wharf(
+        server: Option<&Path>,
+        open_files: u64,
+        settings: &[String],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, TargetError> {
+        let server = program(server, "wharf")?;
         let home = tempfile::tempdir()?;
         let mut command = Command::new(&server);
         // In a directory of its own no settings file is found, and no variable of this shell changes what is measured.
@@ -96,6 +101,7 @@ impl Target {
         command.arg("--set").arg(format!("server.max_connections={open_files}"));
         // Stalled uploads are to stay, however long the rest of the run takes.
         command.args(["--set", "timeouts.body_read_secs=3600", "--set", "admin.enabled=false"]);
+        command.args(settings.iter().flat_map(|setting| ["--set", setting])).envs(variables.iter().copied());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF__")) {
             command.env_remove(name);
         }
@@ -103,7 +109,7 @@ impl Target {
         let child = command.spawn().map_err(|error| TargetError::Start(server, error))?;
         let (pid, dir) = (child.id(), home.path().join("uploads"));
         let mut own = Own { child, home };
-        let url = own.url().ok_or_else(|| TargetError::Mute(own.last_words()))?;
+        let url = url_told_by(&mut own.child).ok_or_else(|| TargetError::Mute(own.last_words()))?;
         Ok(Self { site: site(&url)?, dir: Some(dir), pid, own: Some(own) })
     }
 
@@ -134,16 +140,20 @@ impl Target {
     }
 }
 
-impl Own {
-    /// The URL in the first line that has one. The pipe stays open for as long as the server reads this line.
-    fn url(&mut self) -> Option<String> {
-        let stdout = self.child.stdout.as_mut()?;
-        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        let line = lines.take(8).find(|line| line.contains("http://"))?;
-        let start = line.find("http://")?;
-        line[start..].split_whitespace().next().map(str::to_owned)
-    }
+/// The program of this path, or the one of this name beside this program.
+pub(crate) fn program(path: Option<&Path>, name: &str) -> io::Result<PathBuf> {
+    path.map_or_else(|| Ok(std::env::current_exe()?.with_file_name(name)), std::path::absolute)
+}
 
+/// The URL in the first line that has one. The pipe stays open for as long as the server reads this line.
+pub(crate) fn url_told_by(child: &mut Child) -> Option<String> {
+    let lines = BufReader::new(child.stdout.as_mut()?).lines().map_while(Result::ok);
+    let line = lines.take(8).find(|line| line.contains("http://"))?;
+    let start = line.find("http://")?;
+    line[start..].split_whitespace().next().map(str::to_owned)
+}
+
+impl Own {
     fn last_words(&self) -> String {
         let log = std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
         let lines = log.lines().rev().take(5).collect::<Vec<_>>();

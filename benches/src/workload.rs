@@ -1,6 +1,8 @@
 //! The workloads, each a file, and what they share.
 
 pub(crate) mod paced;
+pub(crate) mod s3_memory;
+pub(crate) mod s3_throughput;
 pub(crate) mod stalled;
 
 use std::future::Future;

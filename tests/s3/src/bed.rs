@@ -32,6 +32,8 @@ pub struct Options {
     pub region: String,
     /// Keeps no bytes of parts and doesn't digest them; what is read back of them is zeros.
     pub sink: bool,
+    /// How many bytes of bodies it takes each second, over all connections; as many as come when there is no limit.
+    pub bytes_per_second: Option<u64>,
     /// What upload ids look like.
     pub upload_ids: UploadIds,
 }
@@ -45,6 +47,7 @@ impl Default for Options {
             secret_key: "secret/of+the-testbed".to_owned(),
             region: "test-region-1".to_owned(),
             sink: false,
+            bytes_per_second: None,
             upload_ids: UploadIds::Plain,
         }
     }
@@ -151,7 +154,7 @@ impl Bed {
 
     /// Starts one; fails when the port can't be had.
     pub fn start_with(options: Options) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(options.sink, options.upload_ids));
+        let shared = Arc::new(Shared::new(&options));
         shared.state().buckets.entry(options.bucket.clone()).or_default();
         let service = service(&options, &shared);
         let serving = Arc::clone(&shared);

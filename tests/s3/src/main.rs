@@ -26,6 +26,9 @@ struct Arguments {
     /// Keep no bytes of parts and don't digest them
     #[arg(long)]
     sink: bool,
+    /// Take no more than so many bytes of bodies each second
+    #[arg(long)]
+    bytes_per_second: Option<u64>,
 }
 
 fn main() -> std::io::Result<()> {
@@ -37,6 +40,7 @@ fn main() -> std::io::Result<()> {
         secret_key: arguments.secret_key,
         region: arguments.region,
         sink: arguments.sink,
+        bytes_per_second: arguments.bytes_per_second,
         ..Options::default()
     })?;
     let mut output = std::io::stdout();

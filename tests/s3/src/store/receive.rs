@@ -83,6 +83,7 @@ pub(crate) async fn receive(
     while let Some(chunk) = body.next().await {
         let chunk: Bytes = chunk.map_err(broken_body)?;
         meter.bytes += chunk.len() as u64;
+        meter.shared.pace(chunk.len()).await;
         if keep {
             md5.update(&chunk);
             hasher.update(&chunk);

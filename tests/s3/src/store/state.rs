@@ -8,23 +8,37 @@ use bytes::Bytes;
 use s3s::{S3Result, s3_error};
 
 use super::uploads::Limits;
-use crate::bed::{Calls, Lag, StoredObject, StoredPart, StoredUpload, UploadIds};
+use crate::bed::{Calls, Lag, Options, StoredObject, StoredPart, StoredUpload, UploadIds};
 
 /// What the connections and the [`crate::Bed`] share.
 pub(crate) struct Shared {
     pub(crate) sink: bool,
     pub(crate) upload_ids: UploadIds,
+    bytes_per_second: Option<u64>,
     state: Mutex<State>,
 }
 
 impl Shared {
-    pub(crate) fn new(sink: bool, upload_ids: UploadIds) -> Self {
-        Self { sink, upload_ids, state: Mutex::default() }
+    pub(crate) fn new(options: &Options) -> Self {
+        let Options { sink, upload_ids, bytes_per_second, .. } = *options;
+        Self { sink, upload_ids, bytes_per_second, state: Mutex::default() }
     }
 
     /// Never held across an await: each request reads its body first and then acts at one instant.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until so many bytes more may have come, where that is limited.
+    pub(crate) async fn pace(&self, bytes: usize) {
+        let Some(rate) = self.bytes_per_second else { return };
+        let takes = Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
+        let until = {
+            let mut state = self.state();
+            let begins = state.busy_until.unwrap_or_else(Instant::now).max(Instant::now());
+            *state.busy_until.insert(begins + takes)
+        };
+        tokio::time::sleep_until(until.into()).await;
     }
 }
 
@@ -35,6 +49,8 @@ pub(crate) struct State {
     pub(crate) lag: Lag,
     pub(crate) complete_delay: Option<Duration>,
     pub(crate) limits: Limits,
+    /// When the bytes that have come so far would have come at the limited rate.
+    busy_until: Option<Instant>,
     uploads_made: u64,
     digests_made: u128,
 }
@@ -48,6 +64,7 @@ impl Default for State {
             lag: Lag::None,
             complete_delay: None,
             limits: Limits::default(),
+            busy_until: None,
             uploads_made: 0,
             digests_made: 0,
         }
