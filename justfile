@@ -26,6 +26,11 @@ clients:
     cargo build --release
     tests/clients/run.sh
 
+# The upload page in Chromium; installs playwright-core from npm once, and Chromium by apt when it is missing.
+browser:
+    cargo build --release
+    tests/browser/run.sh
+
 # Thousands of uploads that stall at once: their memory, and the latency of others. --help lists what can be set.
 bench-stalled *arguments:
     cargo build --release

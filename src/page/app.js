@@ -285,7 +285,7 @@ class Upload {
       await terminate(url)
     } catch {
       remember(this)
-      notify(`${file.name} was cancelled, but the server could not be told. It is listed when this page is opened again.`)
+      notify(`${shown(file.name)} was cancelled, but the server could not be told. It is listed when this page is opened again.`)
     }
   }
 }
@@ -328,22 +328,28 @@ function recallAll() {
 
 // ---- Words
 
+// What doesn't break between a number and its unit.
+const NARROW = '\u00a0'
+
+/** A name as it may be shown: no letter in it may turn others around or hide them. */
+const shown = (name) => name.replace(/[\p{Cc}\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu, '\ufffd')
+
 function bytes(count) {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, count)) / 3))
   const value = count / 1000 ** power
-  return `${value.toFixed(power > 0 && value < 99.95 ? 1 : 0)} ${units[power]}`
+  return `${value.toFixed(power > 0 && value < 99.95 ? 1 : 0)}${NARROW}${units[power]}`
 }
 
 function duration(secs) {
-  if (secs < 59.5) return `${Math.max(1, Math.round(secs))} s`
+  if (secs < 59.5) return `${Math.max(1, Math.round(secs))}${NARROW}s`
   const minutes = Math.round(secs / 60)
-  if (minutes < 60) return `${minutes} min`
-  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${Math.round(minutes / 1440)} days`
+  if (minutes < 60) return `${minutes}${NARROW}min`
+  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)}${NARROW}h ${minutes % 60}${NARROW}min` : `${Math.round(minutes / 1440)}${NARROW}days`
 }
 
 function percent(sent, size, isDone = false) {
-  return isDone ? '100 %' : `${size > 0 ? Math.min(99, Math.floor((sent / size) * 100)) : 0} %`
+  return `${isDone ? 100 : size > 0 ? Math.min(99, Math.floor((sent / size) * 100)) : 0}${NARROW}%`
 }
 
 function describe(upload) {
@@ -394,14 +400,14 @@ function button(text, name, action) {
 
 function label(element, text, name) {
   put(element, text)
-  element.setAttribute('aria-label', `${text}: ${name}`)
+  element.setAttribute('aria-label', `${text}: ${shown(name)}`)
 }
 
 function newRow(name, buttons) {
   const row = byId('row').content.cloneNode(true).firstElementChild
   const part = (selector) => row.querySelector(selector)
-  put(part('.name'), name)
-  part('progress').setAttribute('aria-label', name)
+  put(part('.name'), shown(name))
+  part('progress').setAttribute('aria-label', shown(name))
   part('.actions').append(...buttons)
   return { row, part }
 }
@@ -410,7 +416,7 @@ function draw({ row, part }, { state, sent, size, status }) {
   row.dataset.state = state
   const isDone = state === 'done'
   Object.assign(part('progress'), { max: size || 1, value: isDone ? size || 1 : sent })
-  put(part('.percent'), percent(sent, size, isDone))
+  put(part('.percent'), state === 'failed' && sent === 0 ? '' : percent(sent, size, isDone))
   put(part('.status'), status)
 }
 
@@ -437,12 +443,12 @@ function update(upload) {
   const view = rows.get(upload)
   if (!view) return
   draw(view, { ...upload, status: describe(upload) })
-  const turn = TURNS[upload.state]
+  const turn = upload.isTooLarge ? undefined : TURNS[upload.state]
   // A button that vanishes under the reader's fingers leaves them on the one that stays.
   if (!turn && document.activeElement === view.turn) view.end.focus()
   view.turn.hidden = !turn
   if (turn) label(view.turn, turn, upload.file.name)
-  label(view.end, upload.isOpen ? 'Cancel' : 'Remove from list', upload.file.name)
+  label(view.end, upload.isOpen ? 'Cancel' : 'Remove', upload.file.name)
   view.end.disabled = upload.state === 'cancelled'
 }
 
@@ -450,12 +456,12 @@ function showLink(upload) {
   const { part } = rows.get(upload)
   part('.link').hidden = false
   part('.link input').value = upload.url
-  part('.link input').setAttribute('aria-label', `Link to ${upload.file.name}`)
+  part('.link input').setAttribute('aria-label', `Link to ${shown(upload.file.name)}`)
   label(part('.copy'), 'Copy link', upload.file.name)
   const download = part('.link a')
   download.hidden = !canDownload
   Object.assign(download, { href: upload.url, download: upload.file.name })
-  download.setAttribute('aria-label', `Download: ${upload.file.name}`)
+  download.setAttribute('aria-label', `Download: ${shown(upload.file.name)}`)
 }
 
 async function copy({ part }) {
@@ -473,10 +479,11 @@ async function copy({ part }) {
   setTimeout(() => put(part('.copy'), 'Copy link'), 2000)
 }
 
-function remove(upload) {
+const hasFocus = (upload) => rows.get(upload).row.contains(document.activeElement)
+
+function remove(upload, hadFocus = hasFocus(upload)) {
   const { row } = rows.get(upload)
   const neighbour = row.nextElementSibling ?? row.previousElementSibling
-  const hadFocus = row.contains(document.activeElement)
   row.remove()
   rows.delete(upload)
   if (hadFocus) (neighbour?.querySelector('button:not([hidden])') ?? byId('choose')).focus()
@@ -484,9 +491,11 @@ function remove(upload) {
 }
 
 async function cancel(upload) {
+  // A button that is switched off loses the focus.
+  const hadFocus = hasFocus(upload)
   await upload.cancel()
-  say(`${upload.file.name}: cancelled`)
-  remove(upload)
+  say(`${shown(upload.file.name)}: cancelled`)
+  remove(upload, hadFocus && document.activeElement === document.body)
 }
 
 const SAID = { broken: 'connection lost', paused: 'paused', done: 'uploaded', failed: 'failed' }
@@ -494,8 +503,8 @@ const SAID = { broken: 'connection lost', paused: 'paused', done: 'uploaded', fa
 function changed(upload, before) {
   const { state, file } = upload
   if (state !== before) {
-    if (state === 'sending' && before === 'broken') say(`${file.name}: goes on`)
-    else if (SAID[state]) say(`${file.name}: ${SAID[state]}. ${upload.reason}`)
+    if (state === 'sending' && before === 'broken') say(`${shown(file.name)}: goes on`)
+    else if (SAID[state]) say(`${shown(file.name)}: ${SAID[state]}. ${upload.reason}`)
   }
   if (state === 'done') {
     forget(file)
@@ -528,7 +537,8 @@ function add(files) {
     const record = recall(key)
     if (record) Object.assign(upload, { url: record.url, confirmed: 0, sent: Math.min(record.sent || 0, file.size) })
     show(upload)
-    if (file.size > maxSize) upload.enter('failed', `Too large: this server takes files of up to ${bytes(maxSize)}.`)
+    upload.isTooLarge = file.size > maxSize
+    if (upload.isTooLarge) upload.enter('failed', `Too large: this server takes files of up to ${bytes(maxSize)}.`)
     else upload.enter('waiting')
   }
   refresh()
@@ -563,7 +573,7 @@ function showEarlier({ key, name, url }) {
     try {
       if (canDelete) await terminate(url)
       stored((storage) => storage.removeItem(key))
-      say(`${name}: discarded`)
+      say(`${shown(name)}: discarded`)
       byId('choose').focus()
     } catch (error) {
       notify(error instanceof Refused ? error.message : 'The server can’t be reached.')
@@ -593,7 +603,7 @@ byId('files').addEventListener('change', ({ target }) => {
   // The same file may be chosen again.
   target.value = ''
   if (expected && !files.some((file) => keyOf(file) === expected.key)) {
-    notify(`That is not the file of this upload, or it has changed since: ${expected.name}. To upload it as a new one, choose it with the button above.`)
+    notify(`That is not the file of this upload, or it has changed since: ${shown(expected.name)}. To upload it as a new one, choose it with the button above.`)
     return
   }
   add(files)
