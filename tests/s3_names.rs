@@ -5,16 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use slog::{Discard, Logger, o};
 use wharf_actors::{
-    AskFailure, Budget, Config, Kind, NewUpload, Refusal, UploadId, Uploads,
+    AskFailure, Budget, Config, Kind, NewUpload, Refusal, Tuning, UploadId, Uploads,
     parts::{self, Parts},
     storage::{
-        Durability,
+        Durability, StoreTuning,
         s3::{
             self,
-            client::{
-                Client,
-                aws::{self, Aws, Keys},
-            },
+            client::{self, Client, Keys, aws::Aws},
             retry::RetryPolicy,
         },
     },
@@ -24,8 +21,8 @@ use wharf_s3_testbed::Bed;
 const SECOND: Duration = Duration::from_secs(1);
 const BUDGET_BYTES: usize = 64 << 20;
 
-async fn client(bed: &Bed) -> Aws {
-    Aws::connect(aws::Config {
+async fn connected(bed: &Bed) -> Aws {
+    Aws::connect(client::Config {
         bucket: bed.bucket().to_owned(),
         region: Some(bed.region().to_owned()),
         endpoint: Some(bed.endpoint()),
@@ -41,7 +38,7 @@ async fn client(bed: &Bed) -> Aws {
 }
 
 async fn uploads(bed: &Bed) -> Uploads {
-    let (client, logger) = (client(bed).await, Logger::root(Discard, o!()));
+    let (client, logger) = (connected(bed).await, Logger::root(Discard, o!()));
     let uploader = client.clone();
     let connect = move || -> Arc<dyn Client> { Arc::new(uploader.sibling()) };
     let pool = parts::Config {
@@ -64,14 +61,26 @@ async fn uploads(bed: &Bed) -> Uploads {
     let budget = Arc::new(Budget::new(BUDGET_BYTES));
     let store = s3::open(place, Arc::new(client), parts, Arc::clone(&budget), logger.clone());
     let config = Config {
-        max_size: None,
         durability: Durability::Always,
-        mailbox: 16,
-        idle_owner: 60 * SECOND,
-        patience: 60 * SECOND,
-        expire_after: None,
-        expire_interval: None,
-        concatenation_unfinished: true,
+        tuning: Tuning {
+            max_size: None,
+            mailbox: 16,
+            idle_owner: 60 * SECOND,
+            patience: 60 * SECOND,
+            expire_after: None,
+            expire_interval: None,
+            concatenation_unfinished: true,
+            slow_after: SECOND,
+            memory_budget: BUDGET_BYTES,
+            store: StoreTuning {
+                disk_workers: 1,
+                disk_queue: 1,
+                part_workers: 1,
+                part_queue: 1,
+                parts_per_upload: 1,
+                retry_deadline: 60 * SECOND,
+            },
+        },
         budget,
         remembered: 16,
     };

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use wharf_actors::storage::s3::client::aws::{Config, Keys};
+use wharf_actors::storage::s3::client::{Config, Keys};
 
 use crate::{
     client::PATIENCE,
