@@ -15,6 +15,7 @@ macro_rules! check {
 }
 
 mod answers;
+mod failures;
 
 /// What a step found wrong.
 pub(super) type Checked = Result<(), String>;
@@ -292,7 +293,7 @@ impl World {
         if let Some(operation) = &self.operation {
             moves.push(Move::Complete(Outcome::Ok));
             if self.faults_left > 0 {
-                moves.extend(failures(operation).into_iter().map(Move::Complete));
+                moves.extend(failures::failures(operation).into_iter().map(Move::Complete));
             }
         }
         moves
@@ -457,21 +458,6 @@ impl World {
         }
         self.unanswered.insert(asker, asked);
         Event::Append(asker, lease, run)
-    }
-}
-
-/// The ways in which an operation may fail.
-fn failures(operation: &Effect<u8, Run>) -> Vec<Outcome> {
-    match operation {
-        Effect::Write { pieces, .. } => {
-            let len: u64 = pieces.iter().map(Piece::len).sum();
-            let mut failures: Vec<_> = (0..len).map(|len| Outcome::Short(len, Fault::Failed)).collect();
-            failures.push(Outcome::Short(len / 2, Fault::NoSpace));
-            failures
-        }
-        Effect::Stage { .. } | Effect::Keep => vec![Outcome::Failed(Fault::Failed), Outcome::DoneButFailed],
-        Effect::Join | Effect::Finish { .. } => vec![Outcome::Failed(Fault::Failed), Outcome::Failed(Fault::NotFound)],
-        _ => vec![Outcome::Failed(Fault::Failed)],
     }
 }
 
