@@ -366,5 +366,6 @@ fn complete(record: &Record, appending: &Appending) -> Result<Begun, AskFailure>
     Err(AskFailure::Refused(refusal))
 }
 
-#[cfg(all(test, feature = "faults"))]
+#[cfg(feature = "faults")]
+#[cfg(test)]
 mod tests;
