@@ -55,3 +55,7 @@ bench-s3-throughput *arguments:
 # Exactly what CI runs.
 ci:
     .ci/run
+
+# What takes longer than CI: soaks on S3, the other client of S3, memory, a browser, promtool and schemathesis.
+more:
+    .ci/more
