@@ -170,6 +170,46 @@ test('after a cut of the network the upload goes on by itself', async (test) => 
   assert.ok(order.lastIndexOf('HEAD') > order.indexOf('PATCH') && order.lastIndexOf('HEAD') < order.lastIndexOf('PATCH'), order.join(' '))
 })
 
+test('when the server is stopped and started again, the upload goes on', async (test) => {
+  const { server, cable, page } = await visitByCable(test)
+  const large = await beginLarge(test, page, cable)
+  const [{ url }] = await remembered(page)
+  await server.stop()
+  await cable.cut()
+  await inState(page, large, 'broken')
+  await server.start()
+  const stored = await offset(server, url)
+  assert.ok(stored > 0 && stored < LARGE_BYTES, `${stored} bytes are stored`)
+  await cable.restore()
+  await assertUploaded(page, server, large)
+  assert.deepEqual(cable.of('PATCH').map(({ headers }) => Number(headers['upload-offset'])), [0, stored])
+})
+
+test('a refusal that may pass is waited out', async (test) => {
+  const { server, page } = await visit(test)
+  const refusals = [423, 503, 409]
+  await page.route(`${server.url}*`, (route) => {
+    if (route.request().method() !== 'PATCH' || refusals.length === 0) return route.continue()
+    return route.fulfill({ status: refusals.shift(), body: 'ERR_BUSY: try again\n' })
+  })
+  const notes = await file(test, 'notes.txt', 'hello')
+  await choose(page, notes)
+  await row(page, notes).getByText('ERR_BUSY: try again').waitFor()
+  await assertUploaded(page, server, notes)
+  assert.deepEqual(refusals, [])
+})
+
+test('a refusal for good ends the upload, and says why', async (test) => {
+  const { server, page } = await visit(test)
+  await page.route(server.url, (route) => route.fulfill({ status: 403, body: 'ERR_FORBIDDEN: <b>not</b> you\n' }), { times: 1 })
+  const notes = await file(test, 'notes.txt', 'hello')
+  await choose(page, notes)
+  await inState(page, notes, 'failed')
+  await row(page, notes).getByText('ERR_FORBIDDEN: <b>not</b> you').waitFor()
+  await press(page, notes, 'Try again')
+  await assertUploaded(page, server, notes)
+})
+
 test('a connection that fell silent is given up when the network is back', async (test) => {
   const { server, cable, page } = await visitByCable(test)
   const large = await beginLarge(test, page, cable)

@@ -47,32 +47,41 @@ export async function file(test, name, content) {
   return { name, path: place, bytes }
 }
 
-/** A server of its own for a test, which must end in order when the test does. */
+/** A server of its own for a test, which must end in order when the test does. Started again, it has another port. */
 export async function startWharf(test, settings = {}) {
   const binary = process.env.WHARF_BIN
   assert.ok(binary, 'WHARF_BIN must name the binary; tests/browser/run.sh sets it')
   const home = await mkdtemp(path.join(tmpdir(), 'wharf-browser-'))
   const flags = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])
   const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WHARF__')))
-  const child = spawn(binary, ['--bind', '127.0.0.1:0', '--dir', path.join(home, 'data'), '--set', 'admin.enabled=false',
-    '--set', 'timeouts.shutdown_secs=1', ...flags], {
-    cwd: home, env: environment, stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const ended = once(child, 'exit')
-  let [said, log] = ['', '']
-  child.stdout.on('data', (text) => { said += text })
-  child.stderr.on('data', (text) => { log += text })
-  test.after(async () => {
+  const server = { log: '' }
+  let child, ended
+  server.start = async () => {
+    child = spawn(binary, ['--bind', '127.0.0.1:0', '--set', 'admin.enabled=false', '--dir', path.join(home, 'data'), '--set', 'timeouts.shutdown_secs=1', ...flags], {
+      cwd: home, env: environment, stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    ended = once(child, 'exit')
+    server.said = ''
+    child.stdout.on('data', (text) => { server.said += text })
+    child.stderr.on('data', (text) => { server.log += text })
+    server.url = await until('wharf says where it listens', () => {
+      assert.equal(child.exitCode, null, `wharf ended:\n${server.log}`)
+      return server.said.match(/http:\/\/127\.0\.0\.1:\d+\/\S*/)?.[0]
+    })
+    server.origin = new URL(server.url).origin
+    server.port = Number(new URL(server.url).port)
+  }
+  server.stop = async () => {
     child.kill('SIGTERM')
     const [status] = await ended
+    assert.equal(status, 0, `wharf ended with ${status}:\n${server.log}`)
+  }
+  test.after(async () => {
+    await server.stop()
     await rm(home, { recursive: true, force: true })
-    assert.equal(status, 0, `wharf ended with ${status}:\n${log}`)
   })
-  const url = await until('wharf says where it listens', () => {
-    assert.equal(child.exitCode, null, `wharf ended:\n${log}`)
-    return said.match(/http:\/\/127\.0\.0\.1:\d+\/\S*/)?.[0]
-  })
-  return { url, origin: new URL(url).origin, port: Number(new URL(url).port), said: () => said, log: () => log }
+  await server.start()
+  return server
 }
 
 /** Asks wharf past the browser and any cable. */
