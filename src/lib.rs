@@ -4,7 +4,9 @@
 //! who may use whom, are listed in ARCHITECTURE.md and enforced by `tests/tidy.rs`.
 
 pub mod flags;
+pub mod notify;
 mod page;
+pub mod probe;
 mod problem;
 pub mod protocol;
 mod routes;

@@ -71,8 +71,11 @@ pub(crate) async fn serve(request: HttpRequest, site: web::Data<Arc<Site>>) -> H
         (extensions.remove::<Incoming>(), extensions.remove::<Admitted>(), extensions.remove::<Exchange>())
     };
     let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), request.peer_addr(), &site));
-    let head =
-        Head { exchange: &exchange, fields: Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind)) };
+    let head = Head {
+        exchange: &exchange,
+        fields: Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind)),
+        is_secure: incoming.as_ref().is_some_and(Incoming::is_secure),
+    };
     let fault = incoming.as_ref().and_then(Incoming::fault);
     let reply = match fault {
         Some(Fault::HeadTooLarge(_)) => Reply::refusal(Refusal::HeadTooLarge),
@@ -87,6 +90,8 @@ pub(crate) async fn serve(request: HttpRequest, site: web::Data<Arc<Site>>) -> H
 struct Head<'a> {
     exchange: &'a Exchange,
     fields: Lines<'a>,
+    /// Whether it came over TLS.
+    is_secure: bool,
 }
 
 impl Head<'_> {
@@ -127,8 +132,10 @@ pub(crate) fn expect(site: Arc<Site>) -> Expect {
         let site = Arc::clone(&site);
         Box::pin(async move {
             let exchange = Exchange::new(request.head(), request.peer_addr(), &site);
-            let length = request.extensions().get::<Incoming>().map(Incoming::kind);
-            let head = Head { exchange: &exchange, fields: Lines::new(request.headers(), length) };
+            let incoming = request.extensions().get::<Incoming>().map(|body| (body.kind(), body.is_secure()));
+            let (length, is_secure) = incoming.unzip();
+            let is_secure = is_secure.unwrap_or_default();
+            let head = Head { exchange: &exchange, fields: Lines::new(request.headers(), length), is_secure };
             let outcome = match resolve(&site, &head) {
                 Ok(Route::Append(id)) => append::admit(&site, &head, &id).await.map(Some),
                 Ok(Route::Create) => create::check(&site, &head).map(|()| None).map_err(Reply::refusal),

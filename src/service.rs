@@ -1,10 +1,10 @@
 //! The service as a whole: builds each room's configuration from the settings, starts everything in order, and ends it
 //! in order.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use actix_web::{App, web};
-use slog::{Logger, info, warn};
+use slog::{Logger, error, info, warn};
 #[cfg(feature = "s3")]
 use wharf_actors::storage::Durability;
 use wharf_actors::{
@@ -24,8 +24,10 @@ use crate::{
         location::{BasePath, InvalidBasePath, LocationRules},
     },
     routes::{self, Site},
-    server::{self, BindError, Drained, Running, wire::Limits},
-    settings::{Settings, StorageKind},
+    server::{
+        self, BindError, Drained, Endpoint, Inherited, Place, Running, TlsError, TlsFiles, TlsHandle, wire::Limits,
+    },
+    settings::{Bind, Settings, StorageKind, Tls, TlsVersion},
 };
 
 #[cfg(feature = "s3")]
@@ -43,6 +45,9 @@ pub enum StartError {
     /// The address can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -61,6 +66,7 @@ pub enum StartError {
 pub struct Service {
     running: Running,
     uploads: Uploads,
+    tls: Option<TlsHandle>,
     shutdown_grace: Duration,
     logger: Logger,
 }
@@ -71,15 +77,19 @@ impl Service {
     /// # Errors
     /// When the address or the store is in use by another, or can't be used at all.
     pub async fn start(settings: &Settings, logger: Logger) -> Result<Self, StartError> {
+        let mut inherited = Inherited::receive();
         match server::raise_file_limit() {
             Ok((before, after)) => slog::debug!(logger, "open files"; "limit_before" => before, "limit" => after),
             Err(error) => warn!(logger, "the limit of open files could not be raised"; "error" => %error),
         }
+        let tls = settings.server.tls.as_ref().map(|tls| TlsHandle::load(tls_files(tls)));
+        let tls = tls.transpose()?;
         let site = Site { uploads: Self::start_uploads(settings, &logger).await?, config: config(settings)?, logger };
         let (uploads, logger) = (site.uploads.clone(), site.logger.clone());
         // The address comes last: whoever finds it open is served.
         let backlog = i32::try_from(settings.server.listen_backlog).unwrap_or(i32::MAX);
-        let listener = server::bind(settings.server.bind, backlog)?;
+        let place = place(&settings.server.bind, settings.server.unix_mode);
+        let listening = server::listen(place, backlog, &mut inherited)?.with_tls(tls.clone());
         let site = Arc::new(site);
         let shared = Arc::clone(&site);
         let app = move || {
@@ -87,8 +97,11 @@ impl Service {
             App::new().app_data(site).default_service(web::to(routes::serve))
         };
         let expect = move || routes::expect(Arc::clone(&site));
-        let running = server::serve(server_config(settings), listener, logger.clone(), app, expect).await?;
-        Ok(Self { running, uploads, shutdown_grace: settings.timeouts.shutdown, logger })
+        let running = server::serve(server_config(settings), listening, logger.clone(), app, expect).await?;
+        if let Some(tls) = &tls {
+            actix_rt::spawn(tls.clone().watch(logger.clone()));
+        }
+        Ok(Self { running, uploads, tls, shutdown_grace: settings.timeouts.shutdown, logger })
     }
 
     async fn start_uploads(settings: &Settings, logger: &Logger) -> Result<Uploads, StartError> {
@@ -129,8 +142,19 @@ impl Service {
 
     /// Where the service listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.running.address()
+    pub fn endpoint(&self) -> &Endpoint {
+        self.running.endpoint()
+    }
+
+    /// Reads the certificates again, for the handshakes to come. If they can't be used, nothing changes, and the log says
+    /// why.
+    pub fn reload_certificates(&self) {
+        let Some(tls) = &self.tls else { return };
+        match tls.reload() {
+            Ok(is_new) => info!(self.logger, "certificates reloaded"; "by" => "signal",
+                "certificate" => %tls.certificate().display(), "changed" => is_new),
+            Err(error) => error!(self.logger, "certificates not reloaded"; "by" => "signal", "error" => error.chain()),
+        }
     }
 
     /// The uploads, to look at their mailboxes.
@@ -166,6 +190,24 @@ fn max_size(settings: &Settings) -> Option<u64> {
         StorageKind::Disk => allowed,
         #[cfg(feature = "s3")]
         StorageKind::S3 => Some(allowed.unwrap_or(u64::MAX).min(s3::longest_upload(settings))),
+    }
+}
+
+/// Where a setting says to listen.
+fn place(bind: &Bind, unix_mode: u32) -> Place {
+    match bind {
+        Bind::Address(address) => Place::Tcp(*address),
+        Bind::Unix(path) => Place::Unix { path: path.clone(), mode: unix_mode },
+        Bind::Systemd(name) => Place::Inherited { name: name.clone() },
+    }
+}
+
+fn tls_files(tls: &Tls) -> TlsFiles {
+    TlsFiles {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        only_1_3: tls.min_version == TlsVersion::V1_3,
+        client_ca: tls.client_ca.clone(),
     }
 }
 

@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,10 +16,12 @@ use wharf_actors::storage::Durability;
 mod catalogue;
 mod check;
 mod layers;
+mod listening;
 mod problem;
 mod report;
 mod values;
 
+pub use listening::{Bind, Tls, TlsVersion};
 pub use problem::{Origin, Place, Problem, SettingsError};
 pub use report::check_report;
 pub use values::BasePath;
@@ -52,8 +53,12 @@ pub struct Settings {
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where to listen; port 0 takes a free one.
-    pub bind: SocketAddr,
+    /// Where to listen.
+    pub bind: Bind,
+    /// Permissions of a Unix socket.
+    pub unix_mode: u32,
+    /// The certificate; `None` when plain HTTP is spoken.
+    pub tls: Option<Tls>,
     /// The path under which uploads live, and the URL before it when one is set.
     pub base_path: BasePath,
     /// Whether a proxy's headers are believed.

@@ -111,7 +111,7 @@ async fn start(config: Config, gates: &Gates) -> Running {
 /// Serves with the usual configuration, and stops it once the test is over.
 async fn with_server(test: impl AsyncFnOnce(SocketAddr)) {
     let running = start(config(), &Gates::new()).await;
-    test(running.address()).await;
+    test(running.address().unwrap()).await;
     running.cut().await;
     assert_eq!(running.connections(), 0);
     running.stop();
@@ -362,7 +362,7 @@ async fn a_second_head_has_its_time_out_too() {
     let mut config = config();
     config.limits.head_timeout = Duration::from_millis(100);
     let running = start(config, &Gates::new()).await;
-    let mut client = Client::connect(running.address()).await;
+    let mut client = Client::connect(running.address().unwrap()).await;
     client.send(format!("{GET}GET /g HT")).await;
     assert_eq!(client.body().await, "GET /g 0");
     client.assert_ends().await;
@@ -375,7 +375,7 @@ async fn a_client_that_does_not_read_is_dropped() {
     let mut config = config();
     config.limits.write_timeout = Duration::from_millis(100);
     let running = start(config, &Gates::new()).await;
-    let mut client = Client::connect(running.address()).await;
+    let mut client = Client::connect(running.address().unwrap()).await;
     client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(client.receive().await);
     assert_eq!(running.drain(DEADLINE).await, Drained::All);
@@ -400,13 +400,13 @@ async fn a_panic_costs_its_connection_only() {
 #[actix_web::test]
 async fn connections_beyond_the_maximum_wait_for_a_seat() {
     let running = start(Config { max_connections: 2, ..config() }, &Gates::new()).await;
-    let mut first = Client::connect(running.address()).await;
-    let mut second = Client::connect(running.address()).await;
+    let mut first = Client::connect(running.address().unwrap()).await;
+    let mut second = Client::connect(running.address().unwrap()).await;
     for client in [&mut first, &mut second] {
         client.send(GET).await;
         assert_eq!(client.body().await, "GET /g 0");
     }
-    let mut third = Client::connect(running.address()).await;
+    let mut third = Client::connect(running.address().unwrap()).await;
     third.send(GET).await;
     for client in [&mut first, &mut second] {
         client.send(GET).await;
@@ -424,10 +424,10 @@ async fn connections_beyond_the_maximum_wait_for_a_seat() {
 async fn a_drain_closes_idle_connections_and_lets_requests_finish() {
     let gates = Gates::new();
     let running = start(config(), &gates).await;
-    let mut idle = Client::connect(running.address()).await;
+    let mut idle = Client::connect(running.address().unwrap()).await;
     idle.send(GET).await;
     assert_eq!(idle.body().await, "GET /g 0");
-    let mut busy = Client::connect(running.address()).await;
+    let mut busy = Client::connect(running.address().unwrap()).await;
     busy.send("PATCH /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nh").await;
     pass(&gates.begun).await;
 
@@ -436,7 +436,7 @@ async fn a_drain_closes_idle_connections_and_lets_requests_finish() {
     // Each arbiter lets go of the listener in its own time.
     let refused = async {
         loop {
-            if let Err(error) = TcpStream::connect(running.address()).await {
+            if let Err(error) = TcpStream::connect(running.address().unwrap()).await {
                 break error.kind();
             }
         }
@@ -458,7 +458,7 @@ async fn a_drain_closes_idle_connections_and_lets_requests_finish() {
 async fn a_cut_drops_the_handlers_that_remain() {
     let gates = Gates::new();
     let running = start(config(), &gates).await;
-    let mut busy = Client::connect(running.address()).await;
+    let mut busy = Client::connect(running.address().unwrap()).await;
     busy.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
     pass(&gates.begun).await;
     assert_eq!(running.drain(Duration::ZERO).await, Drained::Remaining(1));

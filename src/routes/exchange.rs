@@ -15,7 +15,7 @@ use wharf_actors::UploadId;
 use super::Site;
 use crate::{
     protocol::{Fields, Header, Refusal, cors::CorsAnswer, reply, route},
-    server::BodyKind,
+    server::{BodyKind, peer_name},
     telemetry::hostile,
 };
 
@@ -150,7 +150,7 @@ impl Drop for Line {
         }
         let duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let status = self.status.get().unwrap_or(0);
-        let peer = self.peer.map(|peer| peer.to_string());
+        let peer = peer_name(self.peer);
         info!(self.logger, "{}", if status == 0 { "request aborted" } else { "request" };
             "method" => hostile(&self.method), "path" => hostile(&self.path), "status" => status,
             Code(self.code.get()), "received_bytes" => self.received.get(), "sent_bytes" => self.sent.get(),

@@ -1,6 +1,6 @@
 //! The checks: merged values in, typed settings out, or everything that is wrong with them.
 
-use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use config::Config;
 use regex_lite::Regex;
@@ -8,8 +8,8 @@ use slog::Level;
 use wharf_actors::storage::Durability;
 
 use super::{
-    BasePath, Cors, DiskPool, Expiration, Log, LogFormat, Pools, S3, S3Pool, Server, Settings, SettingsError, Storage,
-    StorageKind, Timeouts, Tus, UploadPool, WorkerPool,
+    BasePath, Bind, Cors, DiskPool, Expiration, Log, LogFormat, Pools, S3, S3Pool, Server, Settings, SettingsError,
+    Storage, StorageKind, Timeouts, Tls, TlsVersion, Tus, UploadPool, WorkerPool,
     catalogue::names_in,
     layers::Merged,
     problem::{Origin, Problem},
@@ -54,16 +54,15 @@ pub(super) fn check(merged: &Merged) -> Result<(Settings, Effective), SettingsEr
 }
 
 fn server(reader: &mut Reader<'_>) -> Server {
-    let unspecified = SocketAddr::from(([127, 0, 0, 1], 0));
-    let bind = reader.parsed("server.bind", unspecified, |text| {
-        text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
-    });
+    let bind = reader.parsed("server.bind", Bind::Systemd(None), Bind::parse);
     let base_path = reader.parsed("server.base_path", BasePath::default(), BasePath::parse);
     reader.apply("server.base_path", base_path.to_string());
     let page = reader.switch("server.page") && !HIDING_THE_PAGE.contains(&base_path.path());
     reader.apply("server.page", page);
     Server {
         bind,
+        unix_mode: reader.mode("server.unix_mode", 0o600),
+        tls: tls(reader, "server.tls"),
         base_path,
         behind_proxy: reader.switch("server.behind_proxy"),
         absolute_location: reader.switch("server.absolute_location"),
@@ -73,6 +72,33 @@ fn server(reader: &mut Reader<'_>) -> Server {
         head_max_bytes: reader.count("server.head_max_bytes", 4096..=HEAD_LIMIT_BYTES),
         listen_backlog: reader.narrow("server.listen_backlog", 1..=65_535),
     }
+}
+
+/// A section of a listener's certificates.
+fn tls(reader: &mut Reader<'_>, section: &str) -> Option<Tls> {
+    let keys = ["certificate", "key", "client_ca", "min_version"].map(|name| format!("{section}.{name}"));
+    let [in_certificate, in_key, in_client_ca, in_min_version] = keys.each_ref().map(String::as_str);
+    let mut file = |key: &str| {
+        reader.parsed(key, None, |text| match text {
+            "" => Ok(None),
+            _ if text.contains('\0') => Err("must be the path of a file".to_owned()),
+            _ => Ok(Some(PathBuf::from(text))),
+        })
+    };
+    let (certificate, key, client_ca) = (file(in_certificate), file(in_key), file(in_client_ca));
+    let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+    let min_version = reader.choice(in_min_version, &versions);
+    reader.relate(
+        &[in_certificate, in_key],
+        certificate.is_some() == key.is_some(),
+        &format!("{in_certificate} and {in_key} must be set together"),
+    );
+    reader.relate(
+        &[in_client_ca, in_certificate],
+        client_ca.is_none() || certificate.is_some(),
+        &format!("{in_client_ca} counts for nothing without {in_certificate}: nobody would be asked for a certificate"),
+    );
+    Some(Tls { certificate: certificate?, key: key?, min_version, client_ca })
 }
 
 fn tus(reader: &mut Reader<'_>) -> Tus {
