@@ -19,7 +19,7 @@ soak-s3 seed=`date +%s`:
 # The tests of the S3 store against Garage, a real S3; builds it once, which takes minutes. `just garage kills` runs some.
 garage *tests:
     tests/garage.sh --install
-    tests/garage.sh cargo test --test on_s3 --test s3 -- {{tests}}
+    tests/garage.sh cargo test --workspace --test on_s3 --test s3_handover -- {{tests}}
 
 # Uploads with tus-js-client, tuspy and curl; installs them from npm and PyPI once.
 clients:

@@ -4,6 +4,7 @@
 //! who may use whom, are listed in ARCHITECTURE.md and enforced by `tests/tidy.rs`.
 
 pub mod flags;
+mod page;
 mod problem;
 pub mod protocol;
 mod routes;

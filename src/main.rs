@@ -59,8 +59,10 @@ fn banner(settings: &settings::Settings, service: &Service) -> String {
         #[cfg(feature = "s3")]
         settings::StorageKind::S3 => format!("s3://{}/{}", settings.storage.s3.bucket, settings.storage.s3.prefix),
     };
+    let page = format!("For a first upload open http://{}/ in a browser, or send one with", service.address());
+    let first = if settings.server.page { page.as_str() } else { "Send a first file with" };
     format!(
-        "wharf {} takes uploads at {base}\nand stores them in {}\nSend a first file with\n  \
+        "wharf {} takes uploads at {base}\nand stores them in {}\n{first}\n  \
          curl -i -X POST -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' \
          -H 'Content-Type: application/offset+octet-stream' -d hello {base}\n",
         env!("CARGO_PKG_VERSION"),

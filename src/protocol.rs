@@ -3,6 +3,7 @@
 //! Nothing in here waits, reads a clock or knows a web framework. What a request means is decided once, here; the rooms
 //! below never see a header. Where the specification and tusd differ, its MUSTs come first, its SHOULDs next, tusd last.
 
+pub mod accept;
 pub mod append;
 pub mod checksum;
 pub mod concat;
@@ -60,6 +61,8 @@ pub struct Rules {
     pub metadata_max_bytes: usize,
     /// Whether paths outside the base path show a greeting instead of 404.
     pub greeting: bool,
+    /// Whether the root is a page to upload with.
+    pub page: bool,
 }
 
 /// The protocol's extensions (and the download of finished uploads, which is none), each on or off.
@@ -203,6 +206,7 @@ mod testing {
             extensions: Extensions::all(),
             metadata_max_bytes: 200,
             greeting: true,
+            page: true,
         }
     }
 }

@@ -7,6 +7,7 @@ mod exchange;
 mod inspect;
 mod intake;
 mod options;
+mod page;
 mod terminate;
 
 use std::{sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ use slog::Logger;
 use wharf_actors::Uploads;
 
 use crate::{
+    page::Page,
     protocol::{
         Refusal, Rules,
         cors::{Cors, CorsAnswer},
@@ -36,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) rules: Rules,
     /// Which origins get what.
     pub(crate) cors: Cors,
+    /// The page to upload with.
+    pub(crate) page: Page,
     /// How locations are written.
     pub(crate) locations: LocationRules,
     /// The most bytes that one message to an owner carries.
@@ -106,7 +110,8 @@ async fn dispatch(site: &Site, head: &Head<'_>, incoming: Option<Incoming>, admi
     };
     match route {
         Route::Options => options::options(site),
-        Route::Greeting => options::greeting(site),
+        Route::Greeting => page::greeting(site),
+        Route::Page(file) => page::page(site, head, file),
         Route::Create => create::create(site, head, intake::Source::new(incoming)).await,
         Route::Append(id) => append::append(site, head, &id, intake::Source::new(incoming), admitted).await,
         Route::Inspect(id) => inspect::inspect(site, head, &id).await,

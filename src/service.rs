@@ -17,6 +17,7 @@ use wharf_actors::{
 };
 
 use crate::{
+    page::{self, Page},
     protocol::{
         Extensions, Rules,
         cors::{Cors, CorsConfig, InvalidCors},
@@ -205,6 +206,13 @@ fn config(settings: &Settings) -> Result<routes::Config, StartError> {
         expose_headers: cors.expose_headers.clone(),
         max_age_secs: cors.max_age.as_secs(),
     })?;
+    let page = Page::new(&page::Config {
+        origin: base.origin.clone(),
+        path: base.path.clone(),
+        max_size: tus.max_size_bytes,
+        download: tus.download,
+        termination: tus.termination,
+    });
     Ok(routes::Config {
         rules: Rules {
             base_path: base.path.clone(),
@@ -212,8 +220,10 @@ fn config(settings: &Settings) -> Result<routes::Config, StartError> {
             extensions,
             metadata_max_bytes: tus.metadata_max_bytes,
             greeting: settings.server.greeting,
+            page: settings.server.page,
         },
         cors,
+        page,
         locations: LocationRules {
             base,
             absolute: settings.server.absolute_location,

@@ -64,6 +64,8 @@ pub struct Server {
     pub max_connections: Option<usize>,
     /// Whether `GET /` is answered.
     pub greeting: bool,
+    /// Whether browsers get a page to upload with at `/`; never when uploads hide it.
+    pub page: bool,
     /// The longest request head.
     pub head_max_bytes: usize,
     /// How many connections may wait to be accepted.

@@ -488,7 +488,7 @@ fn the_greeting_can_be_switched_off() {
     let response = server.request("GET", "/", &[("Tus-Resumable", "")], b"");
     assert_eq!((response.status, response.the("Content-Type")), (200, "text/plain; charset=utf-8"));
     assert_eq!(server.request("POST", "/upload", &[("Upload-Length", "5")], b"").status, 405);
-    let silent = Server::start(&["--set", "server.greeting=false"]);
+    let silent = Server::start(&["--set", "server.greeting=false", "--set", "server.page=false"]);
     for method in ["GET", "HEAD", "POST", "DELETE"] {
         assert_eq!(silent.request(method, "/", &[], b"").status, 404, "{method}");
     }

@@ -62,14 +62,15 @@ fn a_creation_that_fails_leaves_nothing_behind() {
 /// Whatever fails, HEAD tells an offset that the next PATCH may use, and the upload is right in the end.
 #[test]
 fn a_patch_that_fails_can_be_sent_again() {
+    const UNCUT: u64 = if support::IN_S3 { 0 } else { 11 };
     let checked = DIGEST.as_slice();
     for (faults, flags, headers, offset) in [
         ("fail write 1", [].as_slice(), [].as_slice(), 0),
         ("fail sync 1", &[], &[], 0),
         ("fail finish 1", &[], &[], 11),
         ("fail sync 1", &ALWAYS, &[], 0),
-        // The bytes that the sync has lost can't be cut off: a new owner looks what is there.
-        ("fail sync 1\nfail cut 1", &ALWAYS, &[], 11),
+        // The bytes that the sync has lost can't be cut off: a new owner looks what is there, which on disk is all.
+        ("fail sync 1\nfail cut 1", &ALWAYS, &[], UNCUT),
         ("fail stage 1", &[], checked, 0),
         ("fail write 1", &[], checked, 0),
         ("fail keep 1", &[], checked, 0),
@@ -194,7 +195,7 @@ fn a_final_upload_that_cannot_be_noted_is_refused() {
     let partial = server.create_with(&[("Upload-Concat", "partial"), ("Upload-Length", "5")]);
     server.fault("fail save 1");
     failed(&server.post(&[("Upload-Concat", &format!("final;{partial}"))], b""));
-    assert_eq!(server.names().len(), 2, "{:?}", server.names());
+    assert_eq!(server.count(), 1, "{:?}", server.names());
     completed(&server, &partial, b"hello");
 }
 
@@ -226,7 +227,11 @@ fn a_panic_costs_one_request() {
         completed(&server, &path, b"hello world");
         // An owner that runs beside the one that died has not noticed.
         untouched.send(&b"hello world"[letter as usize - 1..letter as usize]);
-        wait_until("the byte is stored", || server.stored(&bystander) == letter);
+        if server.is_on_disk() {
+            wait_until("the byte is stored", || server.stored(&bystander) == letter);
+        } else {
+            wait_until("the byte is read", || untouched.is_read());
+        }
     }
     untouched.answer().appended(11);
     assert_eq!(server.content(&bystander), b"hello world");
@@ -251,7 +256,8 @@ fn a_panic_ends_the_patch_that_runs() {
         failed(&response);
         running.finish();
         assert!(response.closes() && running.closed());
-        assert_eq!(server.offset(&path), 5);
+        // In S3 what was not acknowledged is lost with the owner.
+        assert_eq!(server.offset(&path), if server.is_on_disk() { 5 } else { 0 });
         completed(&server, &path, b"hello world");
     }
 }
@@ -261,10 +267,7 @@ fn a_panic_ends_the_patch_that_runs() {
 fn a_panic_amid_a_checked_body_leaves_nothing() {
     let server = Server::start_faulty(&[]);
     let path = server.create(11);
-    let mut running = server.connect();
-    running.send(head("PATCH", &path, &[OFFSET_TYPE, DIGEST[0], ("Upload-Offset", "0"), ("Content-Length", "11")]));
-    running.send(b"hello");
-    wait_until("the bytes are stored", || server.stored(&path) == 5);
+    let mut running = server.stalled_patch_with(&path, 0, &DIGEST, 11, b"hello");
     server.fault("panic append 1");
     running.send(b" world");
     failed(&running.answer());
@@ -300,6 +303,10 @@ fn a_write_that_hangs_holds_up_nobody_else() {
 #[test]
 fn bodies_wait_when_the_memory_for_them_is_spent() {
     const UPLOADS: usize = 40;
+    // The memory for S3 must hold two parts at least, and no disk's thread can be held there.
+    if support::IN_S3 {
+        return;
+    }
     let server =
         Server::start_faulty(&["--set", "storage.memory_budget_bytes=2097152", "--set", "pools.disk.workers=1"]);
     let bytes: Vec<u8> = (0..4_u32 << 20).map(|at| (at >> 8) as u8).collect();

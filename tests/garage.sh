@@ -95,7 +95,7 @@ END
   server=$!
   local deadline=$((SECONDS + start_limit_secs))
   # It serves when it refuses who has no key.
-  until [[ $(curl --silent --output "$work/answer" --write-out '%{http_code}' "$WHARF_TEST_S3/") == 403 ]] &&
+  until [[ $(curl --noproxy "*" --silent --output "$work/answer" --write-out '%{http_code}' "$WHARF_TEST_S3/") == 403 ]] &&
     grep -q '<Code>AccessDenied</Code>' "$work/answer"; do
     kill -0 "$server" 2>/dev/null || return 1
     ((SECONDS < deadline)) || return 1

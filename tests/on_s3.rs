@@ -19,6 +19,8 @@ mod cuts;
 mod download;
 #[path = "expiration.rs"]
 mod expiration;
+#[path = "faults.rs"]
+mod faults;
 #[path = "hostile.rs"]
 mod hostile;
 #[path = "hostile_ids.rs"]

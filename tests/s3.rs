@@ -1,5 +1,5 @@
-//! What is peculiar to S3: the layout, parts and tails, other hands in the bucket, and a service that fails. The rest of
-//! the black-box tests runs on S3 with `WHARF_TEST_STORE=s3`.
+//! What is peculiar to S3: the layout, parts and tails, other hands in the bucket, and a service that fails. The chapters
+//! that hold for every store run on S3 in `on_s3`.
 
 mod support;
 

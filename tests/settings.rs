@@ -68,7 +68,8 @@ fn the_defaults_are_these() {
         Directory::new("defaults").load(&[], &[]).unwrap().settings;
     assert_eq!(server.bind, SocketAddr::from(([127, 0, 0, 1], 8080)));
     assert_eq!((server.base_path.site(), server.base_path.path()), (None, "/files/"));
-    assert_eq!((server.behind_proxy, server.absolute_location, server.greeting), (false, false, true));
+    assert_eq!((server.behind_proxy, server.absolute_location), (false, false));
+    assert_eq!((server.greeting, server.page), (true, true));
     assert_eq!((server.max_connections, server.head_max_bytes, server.listen_backlog), (Some(16384), 65536, 1024));
 
     assert_eq!(tus.max_size_bytes, None);
@@ -208,6 +209,25 @@ fn values_are_read_alike_in_the_file_and_in_text() {
 fn extensions_that_need_another_go_with_it() {
     let tus = with_file("needs", "[tus]\nconcatenation = false\nchecksum = false\n").unwrap().settings.tus;
     assert_eq!((tus.concatenation_unfinished, tus.checksum_trailer), (false, false));
+}
+
+/// Where uploads are, the page can't be.
+#[test]
+fn there_is_no_page_below_the_base_path() {
+    for (base_path, is_on) in [
+        ("/", false),
+        ("", false),
+        ("https://example.com", false),
+        ("/page/", false),
+        ("http://example.com/page", false),
+        ("/page/files", true),
+        ("/pages", true),
+        ("https://example.com/files/", true),
+    ] {
+        let loaded = with_file("page", &format!("[server]\npage = true\nbase_path = \"{base_path}\"\n")).unwrap();
+        assert_eq!(loaded.settings.server.page, is_on, "{base_path}");
+        assert!(check_report(&loaded).contains(&format!("\npage = {is_on} ")), "{base_path}");
+    }
 }
 
 #[test]

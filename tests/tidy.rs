@@ -64,6 +64,12 @@ const RULES: &[Rule] = &[
         except: &[],
     },
     Rule {
+        room: "wharf::page",
+        own: &["wharf::protocol::Header", "wharf::protocol::route::PageFile"],
+        never: OUTSIDE,
+        except: &[],
+    },
+    Rule {
         room: "wharf::routes::download",
         own: &["wharf::protocol::", "wharf::routes::", "wharf::problem", VALUES, "wharf_actors::storage::Reader"],
         never: &["std::fs", "actix_web", "tokio::fs"],
@@ -72,6 +78,7 @@ const RULES: &[Rule] = &[
     Rule {
         room: "wharf::routes",
         own: &[
+            "wharf::page::Page",
             "wharf::protocol::",
             "wharf::problem",
             "wharf::server::{BodyError, BodyKind, Expect, Fault, Incoming, Trailers}",

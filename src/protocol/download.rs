@@ -44,6 +44,12 @@ pub fn decide(fields: &dyn Fields, length: u64, etag: &str, modified: SystemTime
     fields.first("range").map_or(Download::Full, |value| range(value, length))
 }
 
+/// Whether the client has what `etag` names, by its `If-None-Match`. For what has no other validator.
+#[must_use]
+pub fn is_known(fields: &dyn Fields, etag: &str) -> bool {
+    lists(&fields.lines("if-none-match"), etag, Comparison::Weak)
+}
+
 fn precondition(fields: &dyn Fields, etag: &str, modified: u64) -> Option<Download> {
     let date = |name| fields.first(name).filter(|_| fields.count(name) == 1).and_then(parse_http_date);
     let if_match = fields.lines("if-match");
@@ -55,11 +61,10 @@ fn precondition(fields: &dyn Fields, etag: &str, modified: u64) -> Option<Downlo
     if fails {
         return Some(Download::PreconditionFailed);
     }
-    let if_none_match = fields.lines("if-none-match");
-    let is_known = if if_none_match.is_empty() {
+    let is_known = if fields.lines("if-none-match").is_empty() {
         date("if-modified-since").is_some_and(|date| modified <= date)
     } else {
-        lists(&if_none_match, etag, Comparison::Weak)
+        is_known(fields, etag)
     };
     is_known.then_some(Download::NotModified)
 }

@@ -2,15 +2,17 @@
 
 use wharf_actors::UploadId;
 
-use super::{Fields, Refusal, Rules, VERSION, below, filled, percent, upload_id};
+use super::{Fields, Refusal, Rules, VERSION, accept::wants_html, below, filled, percent, upload_id};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// What the server can do.
     Options,
-    /// The page outside the base path.
+    /// A few words outside the base path.
     Greeting,
+    /// A file of the page to upload with.
+    Page(PageFile),
     /// A new upload.
     Create,
     /// An upload's state.
@@ -22,6 +24,22 @@ pub enum Route {
     /// An upload's end.
     Terminate(UploadId),
 }
+
+/// The files of the page to upload with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageFile {
+    /// `/`
+    Index,
+    /// `/page/app.js`
+    Script,
+    /// `/page/style.css`
+    Style,
+    /// `/page/icon.svg`
+    Icon,
+}
+
+/// Where the page's files are, but for `/`. Uploads at this very path hide them.
+pub const PAGE_FILES: &str = "/page/";
 
 /// The method that counts: `X-HTTP-Method-Override` replaces any (tus 1.0.0, "X-HTTP-Method-Override").
 #[must_use]
@@ -44,7 +62,7 @@ pub fn route(line_method: &str, fields: &dyn Fields, raw_path: &str, rules: &Rul
     let Some((path, base)) = path.zip(base) else {
         return check_version(method, fields).and(Err(Refusal::UploadNotFound));
     };
-    let Some(rest) = below(&path, &base) else { return outside(method, rules) };
+    let Some(rest) = below(&path, &base) else { return outside(method, &path, fields, rules) };
     check_version(method, fields)?;
     if rest.trim_matches('/').is_empty() { collection(method, rules) } else { upload(method, rest, rules) }
 }
@@ -87,11 +105,29 @@ fn upload(method: &str, rest: &str, rules: &Rules) -> Result<Route, Refusal> {
     upload_id(rest).map(route)
 }
 
-fn outside(method: &str, rules: &Rules) -> Result<Route, Refusal> {
-    match (rules.greeting, method) {
-        (false, _) => Err(Refusal::UploadNotFound),
-        (true, "GET" | "HEAD") => Ok(Route::Greeting),
-        (true, _) => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" }),
+fn outside(method: &str, path: &str, fields: &dyn Fields, rules: &Rules) -> Result<Route, Refusal> {
+    let greeting = rules.greeting.then_some(Route::Greeting);
+    let route = match page_file(path).filter(|_| rules.page) {
+        Some(PageFile::Index) if rules.greeting && !wants_html(fields) => greeting,
+        Some(file) => Some(Route::Page(file)),
+        None => greeting,
+    };
+    match (route, method) {
+        (None, _) => Err(Refusal::UploadNotFound),
+        (Some(route), "GET" | "HEAD") => Ok(route),
+        (Some(_), _) => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" }),
+    }
+}
+
+fn page_file(path: &str) -> Option<PageFile> {
+    if path == "/" {
+        return Some(PageFile::Index);
+    }
+    match path.strip_prefix(PAGE_FILES)? {
+        "app.js" => Some(PageFile::Script),
+        "style.css" => Some(PageFile::Style),
+        "icon.svg" => Some(PageFile::Icon),
+        _ => None,
     }
 }
 
@@ -195,12 +231,42 @@ mod tests {
     #[test]
     fn what_is_off_is_not_allowed() {
         let extensions = Extensions { creation: false, termination: false, download: false, ..Extensions::all() };
-        let rules = Rules { extensions, greeting: false, ..rules() };
+        let rules = Rules { extensions, greeting: false, page: false, ..rules() };
         assert_eq!(routed("POST", None, "/files/", &rules), not_allowed("OPTIONS"));
         assert_eq!(routed("GET", None, "/files/a", &rules), not_allowed("HEAD, PATCH"));
         assert_eq!(routed("DELETE", None, "/files/a", &rules), not_allowed("HEAD, PATCH"));
         assert_eq!(routed("GET", None, "/", &rules), NOT_FOUND);
         assert_eq!(routed("POST", None, "/", &rules), NOT_FOUND);
+    }
+
+    #[test]
+    fn the_root_is_a_page_for_people_and_a_line_for_programs() {
+        let asked = |method: &str, path: &str, accept: &str, greeting, page| {
+            let rules = Rules { greeting, page, ..rules() };
+            route(method, &fields(&[("accept", accept)]), path, &rules)
+        };
+        const HTML: &str = "text/html,*/*;q=0.8";
+        let page = |file| Ok(Route::Page(file));
+        for (path, accept, both, only_page, only_greeting) in [
+            ("/", HTML, page(PageFile::Index), page(PageFile::Index), Ok(Route::Greeting)),
+            ("/?x", HTML, page(PageFile::Index), page(PageFile::Index), Ok(Route::Greeting)),
+            ("/", "*/*", Ok(Route::Greeting), page(PageFile::Index), Ok(Route::Greeting)),
+            ("/page/app.js", "*/*", page(PageFile::Script), page(PageFile::Script), Ok(Route::Greeting)),
+            ("/page/style.css?1", "text/css", page(PageFile::Style), page(PageFile::Style), Ok(Route::Greeting)),
+            ("/page/icon.svg", HTML, page(PageFile::Icon), page(PageFile::Icon), Ok(Route::Greeting)),
+            ("/page/other.js", HTML, Ok(Route::Greeting), NOT_FOUND, Ok(Route::Greeting)),
+            ("/page/", HTML, Ok(Route::Greeting), NOT_FOUND, Ok(Route::Greeting)),
+            ("//", HTML, Ok(Route::Greeting), NOT_FOUND, Ok(Route::Greeting)),
+        ] {
+            for method in ["GET", "HEAD"] {
+                assert_eq!(asked(method, path, accept, true, true), both, "{method} {path} {accept}");
+                assert_eq!(asked(method, path, accept, false, true), only_page, "{method} {path} {accept}");
+                assert_eq!(asked(method, path, accept, true, false), only_greeting, "{method} {path} {accept}");
+                assert_eq!(asked(method, path, accept, false, false), NOT_FOUND, "{method} {path} {accept}");
+            }
+        }
+        assert_eq!(asked("POST", "/page/app.js", "*/*", false, true), not_allowed("GET, HEAD"));
+        assert_eq!(asked("DELETE", "/", HTML, false, true), not_allowed("GET, HEAD"));
     }
 
     #[test]

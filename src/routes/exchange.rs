@@ -67,6 +67,8 @@ pub(super) enum Body {
     Empty,
     /// A few words.
     Text(String),
+    /// Bytes that lie ready.
+    Ready(Bytes),
     /// So many bytes.
     Stream(u64, Chunks),
 }
@@ -208,8 +210,11 @@ impl Exchange {
             }
             Body::Empty => BoxBody::new(Logged { body: BoxBody::new(Bytes::new()), line: self.line }),
             // HEAD's errors have neither body nor length.
-            Body::Text(_) if is_head => BoxBody::new(Logged { body: BoxBody::new(body::None::new()), line: self.line }),
+            Body::Text(_) | Body::Ready(_) if is_head => {
+                BoxBody::new(Logged { body: BoxBody::new(body::None::new()), line: self.line })
+            }
             Body::Text(text) => BoxBody::new(Logged { body: BoxBody::new(text), line: self.line }),
+            Body::Ready(bytes) => BoxBody::new(Logged { body: BoxBody::new(bytes), line: self.line }),
             Body::Stream(len, chunks) => {
                 BoxBody::new(Logged { body: BoxBody::new(body::SizedStream::new(len, chunks)), line: self.line })
             }

@@ -22,6 +22,9 @@ const MEBIBYTE: i64 = 1 << 20;
 /// No longer head is ever read, whatever the settings say, so a larger number would be a lie.
 const HEAD_LIMIT_BYTES: i64 = 65_536;
 
+/// Base paths below which the files of the page lie. There are no others: uploads win where the two meet.
+const HIDING_THE_PAGE: [&str; 2] = ["/", "/page/"];
+
 /// Values by dotted key, as they apply.
 pub(super) type Effective = BTreeMap<String, toml::Value>;
 
@@ -57,6 +60,8 @@ fn server(reader: &mut Reader<'_>) -> Server {
     });
     let base_path = reader.parsed("server.base_path", BasePath::default(), BasePath::parse);
     reader.apply("server.base_path", base_path.to_string());
+    let page = reader.switch("server.page") && !HIDING_THE_PAGE.contains(&base_path.path());
+    reader.apply("server.page", page);
     Server {
         bind,
         base_path,
@@ -64,6 +69,7 @@ fn server(reader: &mut Reader<'_>) -> Server {
         absolute_location: reader.switch("server.absolute_location"),
         max_connections: Some(reader.count("server.max_connections", 0..=1_000_000)).filter(|limit| *limit > 0),
         greeting: reader.switch("server.greeting"),
+        page,
         head_max_bytes: reader.count("server.head_max_bytes", 4096..=HEAD_LIMIT_BYTES),
         listen_backlog: reader.narrow("server.listen_backlog", 1..=65_535),
     }

@@ -47,6 +47,29 @@ impl Bucket {
         &self.visitor
     }
 
+    /// How many bytes it has of the upload with this id.
+    pub(super) fn stored(&self, id: &str) -> u64 {
+        let (name, multipart) = halves(id);
+        if let Some(object) = self.visitor.object(name) {
+            return object.size;
+        }
+        let tail = self.visitor.object(&format!("{name}.part")).map_or(0, |tail| tail.size);
+        tail + self.visitor.parts(name, multipart).into_iter().flatten().map(|(_, part)| part.size).sum::<u64>()
+    }
+
+    /// The bytes of the upload with this id; those in parts only in a bed.
+    pub(super) fn stored_bytes(&self, id: &str) -> Vec<u8> {
+        let (name, multipart) = halves(id);
+        if let Some(object) = self.visitor.object(name) {
+            return object.bytes.into();
+        }
+        let key = format!("{}{name}", self.visitor.place().prefix);
+        let uploads = self.bed.as_ref().map(Bed::multipart_uploads).unwrap_or_default();
+        let upload = uploads.into_iter().find(|upload| upload.key == key && upload.upload_id == multipart);
+        let parts = upload.into_iter().flat_map(|upload| upload.parts.into_values()).flat_map(|part| part.bytes);
+        parts.chain(self.visitor.object(&format!("{name}.part")).into_iter().flat_map(|tail| tail.bytes)).collect()
+    }
+
     /// What makes a server store there, reached by this URL or directly.
     pub(super) fn flags(&self, endpoint: Option<&str>) -> Vec<String> {
         let place = self.visitor.place();
@@ -72,6 +95,11 @@ impl Bucket {
             ("WHARF__STORAGE__S3__PART_SIZE_BYTES", "5242880".to_owned()),
         ]
     }
+}
+
+/// The object's name and the multipart upload's id.
+fn halves(id: &str) -> (&str, &str) {
+    id.split_once('+').expect("a multipart upload's id")
 }
 
 impl Drop for Bucket {

@@ -32,7 +32,7 @@ pub(crate) const OFFSET_TYPE: (&str, &str) = ("Content-Type", "application/offse
 const CANARY: &str = "outside.txt";
 
 /// Whether the tests of this harness store in S3: those of `tests/on_s3.rs` do, which has each chapter as a module.
-const IN_S3: bool = matches!(module_path!().as_bytes(), [b'o', b'n', b'_', b's', b'3', b':', ..]);
+pub(crate) const IN_S3: bool = matches!(module_path!().as_bytes(), [b'o', b'n', b'_', b's', b'3', b':', ..]);
 
 fn control_file(directory: &tempfile::TempDir) -> PathBuf {
     directory.path().join("faults")
@@ -236,28 +236,20 @@ impl Server {
         path.strip_prefix(self.base.as_str()).expect("a path below the base path")
     }
 
-    /// How many bytes of an upload have reached its file.
+    /// How many bytes of an upload have reached the store, seen past the server.
     pub(crate) fn stored(&self, path: &str) -> u64 {
-        if !self.is_on_disk() {
-            return self.offset(path);
+        match &self.bucket {
+            Some(bucket) => bucket.stored(self.id_of(path)),
+            None => fs::metadata(self.file_of(path)).map_or(0, |metadata| metadata.len()),
         }
-        fs::metadata(self.file_of(path)).map_or(0, |metadata| metadata.len())
     }
 
-    /// The bytes of an upload as they lie in the store, seen past the server; those in parts only in a bed.
+    /// The bytes of an upload in the store, seen past the server; those in parts only in a bed.
     pub(crate) fn stored_bytes(&self, path: &str) -> Vec<u8> {
         let Some(bucket) = &self.bucket else { return fs::read(self.file_of(path)).expect("the upload's file") };
         // Until somebody asks, bytes may lie in memory only.
         self.offset(path);
-        let (name, id) = self.id_of(path).split_once('+').expect("a multipart upload's id");
-        if let Some(object) = bucket.visitor().object(name) {
-            return object.bytes.into();
-        }
-        let key = format!("{}{name}", bucket.visitor().place().prefix);
-        let uploads = bucket.bed().map(Bed::multipart_uploads).unwrap_or_default();
-        let upload = uploads.into_iter().find(|upload| upload.key == key && upload.upload_id == id);
-        let parts = upload.into_iter().flat_map(|upload| upload.parts.into_values()).flat_map(|part| part.bytes);
-        parts.chain(bucket.visitor().object(&format!("{name}.part")).into_iter().flat_map(|tail| tail.bytes)).collect()
+        bucket.stored_bytes(self.id_of(path))
     }
 
     /// Puts a file into the storage directory, or an object into the bucket, as other hands might.
@@ -367,9 +359,23 @@ impl Server {
     /// where nothing shows of them, until the server has taken them.
     #[track_caller]
     pub(crate) fn stalled_patch(&self, path: &str, offset: u64, length: u64, bytes: &[u8]) -> Client {
+        self.stalled_patch_with(path, offset, &[], length, bytes)
+    }
+
+    /// The same with further headers.
+    #[track_caller]
+    pub(crate) fn stalled_patch_with(
+        &self,
+        path: &str,
+        offset: u64,
+        headers: &[(&str, &str)],
+        length: u64,
+        bytes: &[u8],
+    ) -> Client {
         let mut client = self.connect();
         let (offset_text, length) = (offset.to_string(), length.to_string());
-        let headers = [OFFSET_TYPE, ("Upload-Offset", &offset_text), ("Content-Length", &length)];
+        let own = [OFFSET_TYPE, ("Upload-Offset", &offset_text), ("Content-Length", &length)];
+        let headers = [headers, &own].concat();
         if self.is_on_disk() {
             client.send(head("PATCH", path, &headers));
             client.send(bytes);

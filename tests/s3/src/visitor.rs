@@ -146,7 +146,7 @@ impl Visitor {
                 let page = done(list.send().await);
                 for upload in page.uploads() {
                     let (key, id) = (upload.key().expect("a key"), upload.upload_id().expect("an id"));
-                    if let Some(parts) = self.parts(key, id).await {
+                    if let Some(parts) = self.listed(key, id).await {
                         uploads.push(StoredUpload {
                             key: self.own(key).to_owned(),
                             upload_id: id.to_owned(),
@@ -164,8 +164,13 @@ impl Visitor {
         })
     }
 
-    /// The parts of a multipart upload, if that is there.
-    async fn parts(&self, key: &str, id: &str) -> Option<BTreeMap<i32, StoredPart>> {
+    /// The parts of a multipart upload, if that is there. Their bytes can't be seen.
+    #[must_use]
+    pub fn parts(&self, key: &str, id: &str) -> Option<BTreeMap<i32, StoredPart>> {
+        self.runtime.block_on(self.listed(&self.key(key), id))
+    }
+
+    async fn listed(&self, key: &str, id: &str) -> Option<BTreeMap<i32, StoredPart>> {
         let (mut parts, mut after) = (BTreeMap::new(), None);
         loop {
             let list = self.client.list_parts().bucket(&self.place.bucket).key(key).upload_id(id);
@@ -183,7 +188,15 @@ impl Visitor {
 
     /// Puts an object there.
     pub fn put(&self, key: &str, bytes: impl Into<Bytes>) {
-        let put = self.client.put_object().bucket(&self.place.bucket).key(self.key(key));
+        self.put_with(key, bytes, &[]);
+    }
+
+    /// Puts an object there, with metadata.
+    pub fn put_with(&self, key: &str, bytes: impl Into<Bytes>, metadata: &[(&str, &str)]) {
+        let mut put = self.client.put_object().bucket(&self.place.bucket).key(self.key(key));
+        for (name, value) in metadata {
+            put = put.metadata(*name, *value);
+        }
         let _ = done(self.runtime.block_on(put.body(ByteStream::from(bytes.into())).send()));
     }
 
@@ -215,7 +228,7 @@ impl Visitor {
     pub fn complete(&self, key: &str, id: &str) {
         self.runtime.block_on(async {
             let key = self.key(key);
-            let parts = self.parts(&key, id).await.expect("the multipart upload");
+            let parts = self.listed(&key, id).await.expect("the multipart upload");
             let parts = parts.into_iter().map(|(number, part)| {
                 CompletedPart::builder().part_number(number).e_tag(format!("\"{}\"", part.e_tag)).build()
             });

@@ -25,7 +25,10 @@ use super::{
 use crate::{
     Info, Record, Share, UploadId,
     parts::{Part, PartError},
-    storage::{ErrorKind, StorageError, Ticket, Written, s3::client::ETag},
+    storage::{
+        ErrorKind, StorageError, Ticket, Written,
+        s3::client::{ETag, ErrorKind as S3Error},
+    },
 };
 use buffer::Buffer;
 
@@ -78,6 +81,8 @@ pub(super) struct Keeper {
     staged: Option<u64>,
     under_way: FuturesUnordered<Sending>,
     failure: Option<StorageError>,
+    /// Whether S3 has said that there is no such multipart upload.
+    is_aborted: bool,
     /// Whether nothing of the upload is to be left; and whether parts were under way when it was deleted.
     is_deleted: bool,
     has_stray_parts: bool,
@@ -112,6 +117,7 @@ impl Keeper {
             staged: None,
             under_way: FuturesUnordered::new(),
             failure: None,
+            is_aborted: false,
             is_deleted: false,
             has_stray_parts: false,
             durable: Arc::new(AtomicU64::new(durable)),
@@ -126,6 +132,9 @@ impl Keeper {
 
     /// Serves until the handle is gone, and then until no part is under way.
     pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>) {
+        // Not begun anew by each command: a client that sends a byte now and then would keep its memory for ever.
+        let mut look_around = tokio::time::interval(LOOK_AROUND);
+        look_around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let holds_memory = self.buffer.len() > 0;
             tokio::select! {
@@ -134,7 +143,7 @@ impl Keeper {
                     Some(command) => self.obey(command).await,
                     None => break,
                 },
-                () = tokio::time::sleep(LOOK_AROUND), if holds_memory => self.relieve().await,
+                _ = look_around.tick(), if holds_memory => self.relieve().await,
             }
         }
         while let Some((number, result)) = self.under_way.next().await {
@@ -238,6 +247,7 @@ impl Keeper {
         match result {
             Ok(etag) => self.plan.stored(number, etag),
             Err(error) => {
+                self.is_aborted |= matches!(&error, PartError::S3(cause) if cause.kind == S3Error::NoSuchUpload);
                 self.failure.get_or_insert_with(|| StorageError::new(ErrorKind::Failed, "store a part", error));
             }
         }
@@ -339,6 +349,10 @@ impl Keeper {
     async fn cut(&mut self, to: u64) -> Result<(), StorageError> {
         while let Some((number, result)) = self.under_way.next().await {
             self.on_part(number, result);
+        }
+        if self.is_aborted {
+            // None of the bytes is left, so there is nothing to cut to.
+            return Err(StorageError::new(ErrorKind::NotFound, "cut", "its multipart upload was aborted"));
         }
         self.failure = None;
         let dropped = self.plan.cut();

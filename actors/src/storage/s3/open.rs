@@ -71,6 +71,10 @@ impl Shared {
                 info.own.get_or_insert_default().dropped_parts.extend(stale);
                 self.save(info, &id.name).await?;
             }
+            if matches!(tail, tail::Found::Stale) {
+                // A crash has left it. It can stay, but tusd would count it.
+                let _ = self.delete(vec![keys::tail(&key)]).await;
+            }
             return Ok(Some((plan, tail.counting())));
         }
         Ok(None)

@@ -28,8 +28,10 @@ pub(super) struct Tail {
 /// What was found where a tail may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// None that counts.
+    /// None that is known to count, or not to.
     Nothing,
+    /// One whose bytes are in parts by now.
+    Stale,
     /// One that begins where the parts end.
     Counting(Tail),
     /// One that begins behind that: parts that were there when it was stored are missing.
@@ -41,7 +43,7 @@ impl Found {
     pub(super) fn counting(self) -> Option<Tail> {
         match self {
             Self::Counting(tail) => Some(tail),
-            Self::Nothing | Self::Ahead => None,
+            Self::Nothing | Self::Stale | Self::Ahead => None,
         }
     }
 }
@@ -55,6 +57,7 @@ pub(super) async fn find(shared: &Shared, key: &str, end: u64) -> Result<Found, 
     Ok(match start {
         Some(start) if start == end => Found::Counting(Tail { start, len: head.size, stored_at: head.modified }),
         Some(start) if start > end => Found::Ahead,
+        Some(start) if start.saturating_add(head.size) <= end => Found::Stale,
         _ => Found::Nothing,
     })
 }

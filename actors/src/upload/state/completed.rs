@@ -40,6 +40,8 @@ impl<A, P: Piece> State<A, P> {
                 self.phase = Phase::Finished;
                 self.durable = self.stored;
             }
+            // Somebody else has taken it away; a new owner will find that out.
+            (Busy::Finish, Err(Fault::NotFound)) => self.phase = Phase::Broken,
             (Busy::Finish, Err(fault)) => self.on_finish_failed(fault, effects),
             (Busy::Delete, Ok(())) => {
                 let expired = matches!(self.phase, Phase::Deleting { expired: true });

@@ -462,6 +462,17 @@ fn finishing_that_failed_is_tried_again_for_each_who_asks() {
     history(found(2, 1), PLAIN, steps);
 }
 
+/// What was taken away by others is nothing to try again with: a new owner looks.
+#[test]
+fn finishing_what_is_gone_ends_the_owner() {
+    let steps = [
+        (Event::Inspect('i'), vec![Effect::Finish { length: 2 }]),
+        (begin('g', 2), vec![]),
+        (Event::Done(Err(Fault::NotFound)), vec![refused('i', StoreFailed), refused('g', StoreFailed), Effect::Retire]),
+    ];
+    history(found(2, 2), PLAIN, steps);
+}
+
 #[test]
 fn an_upload_whose_finishing_failed_can_be_deleted() {
     let steps = [

@@ -447,7 +447,7 @@ fn failures(operation: &Effect<u8, Run>) -> Vec<Outcome> {
             failures
         }
         Effect::Stage { .. } | Effect::Keep => vec![Outcome::Failed(Fault::Failed), Outcome::DoneButFailed],
-        Effect::Join => vec![Outcome::Failed(Fault::Failed), Outcome::Failed(Fault::NotFound)],
+        Effect::Join | Effect::Finish { .. } => vec![Outcome::Failed(Fault::Failed), Outcome::Failed(Fault::NotFound)],
         _ => vec![Outcome::Failed(Fault::Failed)],
     }
 }
@@ -521,7 +521,7 @@ impl World {
         if done {
             self.done(setup, &operation);
         } else {
-            self.failed(&operation);
+            self.failed(&operation, outcome);
         }
         let result = match outcome {
             Outcome::Ok => Ok(()),
@@ -574,7 +574,7 @@ impl World {
         }
     }
 
-    fn failed(&mut self, operation: &Effect<u8, Run>) {
+    fn failed(&mut self, operation: &Effect<u8, Run>, outcome: Outcome) {
         match operation {
             Effect::Sync => {
                 for byte in self.store.bytes.iter_mut().skip(self.store.durable as usize) {
@@ -583,6 +583,7 @@ impl World {
                 self.told = self.told.min(self.store.durable);
             }
             Effect::Discard { .. } | Effect::Cut { .. } | Effect::Delete { .. } => self.broken = true,
+            Effect::Finish { .. } => self.broken |= outcome == Outcome::Failed(Fault::NotFound),
             _ => {}
         }
     }

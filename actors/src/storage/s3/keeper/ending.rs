@@ -69,7 +69,8 @@ impl Keeper {
         {
             return Ok(());
         }
-        Err(StorageError::new(ErrorKind::Failed, "finish", error))
+        let kind = if error.kind == S3Error::NoSuchUpload { ErrorKind::NotFound } else { ErrorKind::Failed };
+        Err(StorageError::new(kind, "finish", error))
     }
 
     /// Puts the finished uploads together, by S3 itself when their sizes allow.
