@@ -36,6 +36,12 @@ bench-stalled *arguments:
     cargo build --release
     cargo run --release -p wharf-benches -- stalled {{arguments}}
 
+# What meters cost, in user instructions of small uploads, by callgrind (valgrind, from apt, and Python). 2 % are allowed.
+cost-of-meters uploads='500':
+    cargo build --release --no-default-features --target-dir target/metered
+    cargo build --release --no-default-features --features unmetered --target-dir target/unmetered
+    python3 benches/cost_of_meters.py target/metered/release/wharf target/unmetered/release/wharf {{uploads}}
+
 # 64 uploads of 256 MiB at once into a slow S3: wharf's peak memory, and whether those that stall hold up the others.
 bench-s3-memory *arguments:
     cargo build --release --workspace --bins

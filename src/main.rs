@@ -67,9 +67,9 @@ fn banner(settings: &settings::Settings, service: &Service) -> String {
         #[cfg(feature = "s3")]
         settings::StorageKind::S3 => format!("s3://{}/{}", settings.storage.s3.bucket, settings.storage.s3.prefix),
     };
+    let admin = service.admin_address().map(|address| format!("and tells of itself at http://{address}/\n"));
     let page = format!("For a first upload open http://{}/ in a browser, or send one with", service.address());
     let first = if settings.server.page { page.as_str() } else { "Send a first file with" };
-    let admin = service.admin_address().map(|address| format!("and tells of itself at http://{address}/\n"));
     format!(
         "wharf {} takes uploads at {base}\nand stores them in {}\n{}{first}\n  \
          curl -i -X POST -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' \

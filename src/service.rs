@@ -113,6 +113,7 @@ impl Service {
         let running = server::serve(config, listener, logger.clone(), app, expect).await?;
         let live = Live {
             uploads: uploads.clone(),
+            budget_at_start: settings.storage.memory_budget_bytes,
             metrics: Arc::clone(&metrics),
             log: log.clone(),
             logger: logger.clone(),
@@ -212,16 +213,6 @@ impl Service {
     }
 }
 
-/// The longest upload that is taken: what is allowed, or what the store can take.
-fn max_size(settings: &Settings) -> Option<u64> {
-    let allowed = settings.tus.max_size_bytes;
-    match settings.storage.kind {
-        StorageKind::Disk => allowed,
-        #[cfg(feature = "s3")]
-        StorageKind::S3 => Some(allowed.unwrap_or(u64::MAX).min(s3::longest_upload(settings))),
-    }
-}
-
 fn admin_config(settings: &Settings, address: SocketAddr) -> admin::Config {
     admin::Config::new(&settings.admin, address, arbiters(settings))
 }
@@ -233,6 +224,16 @@ fn arbiters(settings: &Settings) -> usize {
 
 fn site(settings: &Settings, uploads: Uploads, metrics: Arc<Metrics>, logger: Logger) -> Result<Site, StartError> {
     Ok(Site { uploads, config: config(settings)?, logger, metrics })
+}
+
+/// The longest upload that is taken: what is allowed, or what the store can take.
+fn max_size(settings: &Settings) -> Option<u64> {
+    let allowed = settings.tus.max_size_bytes;
+    match settings.storage.kind {
+        StorageKind::Disk => allowed,
+        #[cfg(feature = "s3")]
+        StorageKind::S3 => Some(allowed.unwrap_or(u64::MAX).min(s3::longest_upload(settings))),
+    }
 }
 
 fn server_config(settings: &Settings, patience: watch::Receiver<Patience>) -> server::Config {

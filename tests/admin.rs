@@ -250,9 +250,10 @@ fn odd_requests_are_answered_as_json() {
     {
         refused(&server.ask("GET", &format!("/mailboxes{query}")), 400, "bad_request");
     }
-    for query in ["?state=all", "?limit=0", "?cursor=x", "?min_bytes=-1", "?older_than_secs=1.5", "?x"] {
+    for query in ["?state=all", "?limit=0", "?min_bytes=-1", "?older_than_secs=1.5", "?x"] {
         refused(&server.ask("GET", &format!("/uploads{query}")), 400, "bad_request");
     }
+    refused(&server.ask("GET", "/uploads?cursor=x"), 404, "not_found");
     for path in ["/healthz?x=1", "/metrics?x", "/events?only=nothing", "/pools?a=b"] {
         refused(&server.ask("GET", path), 400, "bad_request");
     }

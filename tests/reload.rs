@@ -201,7 +201,9 @@ fn a_file_is_read_only_when_it_lies_still() {
         fs::write(&path, "").unwrap();
         wait_until("it is as at first", || max_size(&server).is_none());
     }
-    let applied = server.log().matches("\"applied\":\"tus.max_size_bytes\"").count();
+    let applied = || server.log().matches("\"applied\":\"tus.max_size_bytes\"").count();
+    wait_until("the log has it", || applied() > 0);
+    let applied = applied();
     assert_eq!(applied % 2, 1, "the half was read: {}", server.log());
 }
 
@@ -216,7 +218,7 @@ fn whatever_can_take_effect_does() {
         &server,
         "[tus]\nchecksum = false\ntermination = false\ndownload = false\n[expiration]\nafter_secs = 3600\n\
          [cors]\nallow_origin = \"^https://good\\\\.example$\"\n[log]\nlevel = \"debug\"\n[pools.disk]\nworkers = 2\nqueue = 9\n\
-         [storage]\nmemory_budget_bytes = 9000000\n[server]\ngreeting = false\n[admin]\nmailbox_slow_ms = 77\n",
+         [storage]\nmemory_budget_bytes = 9000000\n[server]\ngreeting = false\npage = false\n[admin]\nmailbox_slow_ms = 77\n",
     );
     wait_until("the checksum is gone", || !has("checksum"));
     assert!(!has("termination") && has("expiration"), "{:?}", extensions());

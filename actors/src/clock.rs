@@ -48,13 +48,23 @@ impl Clock {
 
     /// How long an upload lives after its last change; `None` when nothing expires.
     pub(crate) fn after(&self) -> Option<Duration> {
-        let nanos = self.after_nanos.load(Ordering::Relaxed);
+        let nanos = self.after_nanos.load(Ordering::Acquire);
         (nanos != NEVER).then(|| Duration::from_nanos(nanos))
     }
 
-    /// Changes that. Uploads that carry a date of their own keep it until their next change.
+    /// Changes that. Uploads that carry a date of their own keep it until their next change; those that carry none live
+    /// for a whole period from now on, and so do all when nothing expired until now.
     pub(crate) fn set_after(&self, after: Option<Duration>) {
-        self.after_nanos.store(after.map_or(NEVER, nanos), Ordering::Relaxed);
+        let before = self.after();
+        if let Some(after) = after.filter(|after| before != Some(*after)) {
+            let not_before_secs = self.now_secs().saturating_add(after.as_secs());
+            self.undated_not_before_secs.fetch_max(not_before_secs, Ordering::Relaxed);
+            if before.is_none() {
+                self.not_before_secs.fetch_max(not_before_secs, Ordering::Relaxed);
+            }
+        }
+        // Last, so that nobody sees the new period without what it spares.
+        self.after_nanos.store(after.map_or(NEVER, nanos), Ordering::Release);
     }
 
     /// Tells what the store remembers: when wharf first saw it, and when a wharf last ran on it.
@@ -139,6 +149,29 @@ mod tests {
         assert!(!clock.is_due(None, UNIX_EPOCH));
         clock.remember(now - 3601, None);
         assert!(clock.is_due(None, UNIX_EPOCH));
+    }
+
+    #[test]
+    fn expiry_that_is_switched_on_meanwhile_expires_nothing_for_one_life() {
+        let clock = Clock::new(None);
+        let now = clock.now_secs();
+        clock.set_after(Some(HOUR));
+        assert!(!clock.is_due(Some(now - 1), UNIX_EPOCH) && !clock.is_due(None, UNIX_EPOCH));
+        assert_eq!(clock.expiry_secs().map(|expiry| expiry >= now + 3600), Some(true));
+        clock.set_after(None);
+        assert_eq!((clock.expiry_secs(), clock.is_due(Some(1), UNIX_EPOCH)), (None, false));
+    }
+
+    #[test]
+    fn a_shorter_life_counts_from_its_setting_for_what_carries_no_date() {
+        let clock = Clock::new(Some(24 * HOUR));
+        let now = clock.now_secs();
+        assert!(clock.is_due(None, UNIX_EPOCH));
+        clock.set_after(Some(HOUR));
+        assert!(!clock.is_due(None, UNIX_EPOCH));
+        assert!(clock.is_due(Some(now - 1), UNIX_EPOCH), "its own date has passed");
+        clock.set_after(Some(HOUR));
+        assert_eq!(clock.after(), Some(HOUR));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub const LINES: usize = 50;
 /// The most bytes of texts that lines keep together.
 const TEXTS_BYTES: usize = 2048;
 
+const NO_OFFSET: u64 = u64::MAX;
+
 /// The most of them in one line.
 const TEXT_BYTES: usize = 200;
 
@@ -73,7 +75,9 @@ pub(crate) struct Said {
 struct Line {
     at_ms: u32,
     level: Level,
-    said: (&'static str, Option<u64>),
+    message: &'static str,
+    /// `NO_OFFSET` when it says nothing of one; an option would take twice the room.
+    offset: u64,
     why: Option<Cow<'static, str>>,
     request_id: Option<Arc<str>>,
 }
@@ -132,7 +136,8 @@ impl History {
             short => short,
         });
         let request_id = request_id.filter(|id| !id.is_empty() && id.len() <= TEXT_BYTES);
-        let line = Line { at_ms: self.ms(now), level, said: (message, offset), why, request_id };
+        let offset = offset.unwrap_or(NO_OFFSET);
+        let line = Line { at_ms: self.ms(now), level, message, offset, why, request_id };
         self.texts += line.text_bytes();
         if self.lines.len() == self.lines.capacity() && self.lines.len() < LINES {
             // In small steps: most uploads say little.
@@ -148,12 +153,12 @@ impl History {
     pub(crate) fn report(&self) -> HistoryReport {
         let at = |ms: u32| self.since + Duration::from_millis(ms.into());
         let log = self.lines.iter().map(|line| {
-            let (message, offset) = line.said;
+            let offset = Some(line.offset).filter(|offset| *offset != NO_OFFSET);
             let mut fields = Vec::new();
             fields.extend(line.why.as_ref().map(|why| ("why", why.clone().into_owned())));
             fields.extend(offset.map(|offset| ("offset", offset.to_string())));
             fields.extend(line.request_id.as_ref().map(|id| ("request_id", id.to_string())));
-            LogLine { at: at(line.at_ms), level: line.level, message, fields }
+            LogLine { at: at(line.at_ms), level: line.level, message: line.message, fields }
         });
         HistoryReport { since: self.since, log: log.collect(), timeline: self.timeline.report() }
     }

@@ -11,7 +11,7 @@ use slog::{info, warn};
 use crate::{
     directory::Directory,
     events::Event,
-    post::{Gauge, KindMeter, KindReport},
+    post::{Gauge, METERED},
 };
 
 /// How often it looks.
@@ -27,14 +27,17 @@ struct Finding {
 /// A task of its own, on the arbiter that started the service; it ends with the directory.
 pub(crate) struct Monitor {
     directory: Weak<Directory>,
-    reaper: Arc<KindMeter>,
+    reaper: Arc<Gauge>,
     slow: BTreeMap<&'static str, bool>,
 }
 
 impl Monitor {
     pub(crate) fn run(directory: &Arc<Directory>, reaper: &Arc<Gauge>) {
-        let reaper = Arc::clone(reaper.kind());
-        let mut monitor = Self { directory: Arc::downgrade(directory), reaper, slow: BTreeMap::new() };
+        if !METERED {
+            return;
+        }
+        let (directory, reaper) = (Arc::downgrade(directory), Arc::clone(reaper));
+        let mut monitor = Self { directory, reaper, slow: BTreeMap::new() };
         actix_rt::spawn(async move {
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -45,26 +48,27 @@ impl Monitor {
     }
 
     fn look(&mut self, directory: &Directory) {
-        let oldest = directory.owners().iter().filter_map(|owner| owner.gauge().oldest_age()).max();
-        let of = |report: &KindReport| Finding {
+        let owners = directory.owners();
+        let oldest_owner = owners.iter().filter_map(|owner| owner.gauge().oldest_age()).max();
+        let store = directory.storage().report();
+        let oldest = |kind: &str| {
+            let mailboxes = store.mailboxes.iter().filter(|mailbox| mailbox.kind == kind);
+            mailboxes.filter_map(|mailbox| mailbox.gauge.oldest_age).max()
+        };
+        let meter = directory.meter();
+        let own = [(meter, oldest_owner), (self.reaper.kind(), self.reaper.oldest_age())];
+        let own = own.map(|(meter, oldest_age)| Finding {
+            kind: meter.name(),
+            dwell_p99: meter.dwell().last_minute.p99,
+            oldest_age,
+        });
+        let below = store.kinds.iter().map(|report| Finding {
             kind: report.kind,
             dwell_p99: report.dwell.last_minute.p99,
-            oldest_age: None,
-        };
-        let owners = directory.meter();
-        let mut findings =
-            vec![Finding { kind: owners.name(), dwell_p99: owners.dwell().last_minute.p99, oldest_age: oldest }];
-        findings.push(of(&self.reaper.report()));
-        let store = directory.storage().report();
-        findings.extend(store.kinds.iter().map(of));
-        for finding in &mut findings {
-            let mailboxes = store.mailboxes.iter().map(|mailbox| (mailbox.kind, mailbox.gauge.oldest_age));
-            let queues = store.pools.iter().map(|pool| (pool.pool, pool.queue.oldest_age));
-            let oldest =
-                mailboxes.chain(queues).filter(|(kind, _)| *kind == finding.kind).filter_map(|(_, age)| age).max();
-            finding.oldest_age = finding.oldest_age.max(oldest);
-        }
-        findings.into_iter().for_each(|finding| self.judge(&finding, directory));
+            oldest_age: oldest(report.kind),
+        });
+        let findings: Vec<_> = own.into_iter().chain(below).collect();
+        findings.iter().for_each(|finding| self.judge(finding, directory));
     }
 
     fn judge(&mut self, finding: &Finding, directory: &Directory) {

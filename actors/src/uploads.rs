@@ -365,3 +365,6 @@ fn complete(record: &Record, appending: &Appending) -> Result<Begun, AskFailure>
     };
     Err(AskFailure::Refused(refusal))
 }
+
+#[cfg(all(test, feature = "faults"))]
+mod tests;

@@ -110,7 +110,8 @@ pub(super) async fn list(site: &Site, mut query: Query) -> Result<HttpResponse, 
     let cursor = query.take("cursor");
     query.end()?;
     let cursor = cursor.map(|text| {
-        ListCursor::parse(&text).ok_or_else(|| Problem::bad_request("cursor: must be the `next` of a page"))
+        ListCursor::parse(&text)
+            .ok_or_else(|| Problem::not_found("the cursor is none that was given: begin without one"))
     });
     let page = site.uploads.list(cursor.transpose()?, limit).await.map_err(refused)?;
     let now = SystemTime::now();

@@ -223,6 +223,7 @@ mod tests {
     const ALLOW: Refusal = Refusal::MethodNotAllowed { allow: "POST" };
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn codes_and_texts_are_the_ones_clients_know() {
         let known = [
             (

@@ -6,7 +6,7 @@ use slog::{Logger, error};
 use tokio::sync::watch;
 use wharf_actors::{Tuning, Uploads, storage::StoreTuning};
 
-use super::site;
+use super::{max_size, site};
 use crate::{
     admin,
     metrics::Metrics,
@@ -19,6 +19,8 @@ use crate::{
 /// The ends from which each room hears of its settings.
 pub(super) struct Live {
     pub(super) uploads: Uploads,
+    /// The memory budget at the start: how large the parts of an S3 store may become was settled then.
+    pub(super) budget_at_start: usize,
     pub(super) metrics: Arc<Metrics>,
     pub(super) log: telemetry::Control,
     pub(super) logger: Logger,
@@ -32,7 +34,10 @@ impl Live {
     /// Puts settings into effect. Only what may change meanwhile is looked at.
     pub(super) fn apply(&self, settings: &Settings) {
         self.log.set_level(settings.log.level);
-        match site(settings, self.uploads.clone(), Arc::clone(&self.metrics), self.logger.clone()) {
+        let mut bounded = settings.clone();
+        let budget = &mut bounded.storage.memory_budget_bytes;
+        *budget = self.budget_at_start.min(*budget);
+        match site(&bounded, self.uploads.clone(), Arc::clone(&self.metrics), self.logger.clone()) {
             Ok(site) => drop(self.sites.send_replace(Arc::new(site))),
             // What the checks of the settings let pass can be served.
             Err(error) => error!(self.logger, "settings could not be applied"; "error" => %error),
@@ -43,7 +48,7 @@ impl Live {
             admin.send_modify(|config| config.update(&settings.admin));
         }
         // What the store could not do is in the log already.
-        let _ = self.uploads.reconfigure(&tuning(settings));
+        let _ = self.uploads.reconfigure(&Tuning { max_size: max_size(&bounded), ..tuning(settings) });
     }
 }
 
@@ -64,7 +69,7 @@ pub(super) fn patience(settings: &Settings) -> Patience {
 pub(super) fn tuning(settings: &Settings) -> Tuning {
     let Settings { pools, .. } = settings;
     Tuning {
-        max_size: super::max_size(settings),
+        max_size: max_size(settings),
         mailbox: pools.uploads.mailbox,
         idle_owner: settings.timeouts.idle_owner,
         patience: settings.timeouts.store,

@@ -54,7 +54,7 @@ export async function startWharf(test, settings = {}) {
   const home = await mkdtemp(path.join(tmpdir(), 'wharf-browser-'))
   const flags = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])
   const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WHARF__')))
-  const child = spawn(binary, ['--bind', '127.0.0.1:0', '--dir', path.join(home, 'data'),
+  const child = spawn(binary, ['--bind', '127.0.0.1:0', '--dir', path.join(home, 'data'), '--set', 'admin.enabled=false',
     '--set', 'timeouts.shutdown_secs=1', ...flags], {
     cwd: home, env: environment, stdio: ['ignore', 'pipe', 'pipe'],
   })

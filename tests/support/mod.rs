@@ -155,8 +155,8 @@ impl Server {
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "the server still runs");
         let environment = environment(self.bucket.as_ref(), self.faults.as_ref());
-        let (process, Listening { address, base, admin }) =
-            Process::serve(self.outside.path(), &self.dir(), &self.flags, &environment);
+        let (process, listening) = Process::serve(self.outside.path(), &self.dir(), &self.flags, &environment);
+        let Listening { address, base, admin } = listening;
         (self.process, self.address, self.base, self.admin) = (Some(process), address, base, admin);
     }
 

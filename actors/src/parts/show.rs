@@ -28,13 +28,9 @@ impl Parts {
             without_room: meters.without_room.load(Ordering::Relaxed),
             restarts: meters.deaths.load(Ordering::Relaxed),
         };
-        let mailbox = |name: String, gauge: &crate::post::Gauge| MailboxReport {
-            kind: gauge.kind().name(),
-            name,
-            gauge: gauge.report(),
-        };
-        let mut mailboxes = vec![mailbox(String::new(), dispatcher)];
-        mailboxes.extend(roll.iter().map(|(uploader, gauge)| mailbox(uploader.to_string(), gauge)));
+        let mut mailboxes =
+            vec![MailboxReport::of(dispatcher, String::new()), MailboxReport::of(&meters.waiting, String::new())];
+        mailboxes.extend(roll.iter().map(|(uploader, gauge)| MailboxReport::of(gauge, uploader.to_string())));
         StoreReport {
             kinds: vec![dispatcher.kind().report(), inner.meter.report(), meters.waiting.kind().report()],
             mailboxes,

@@ -1,6 +1,6 @@
 //! How a pool of workers, or a single mailbox, stands: what their meters say, by name.
 
-use super::GaugeReport;
+use super::{Gauge, GaugeReport};
 
 /// A pool at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,4 +30,12 @@ pub struct MailboxReport {
     pub name: String,
     /// What its gauge says.
     pub gauge: GaugeReport,
+}
+
+impl MailboxReport {
+    /// What that gauge says; the mailbox, or queue, is called so among those of its kind.
+    #[must_use]
+    pub fn of(gauge: &Gauge, name: String) -> Self {
+        Self { kind: gauge.kind().name(), name, gauge: gauge.report() }
+    }
 }

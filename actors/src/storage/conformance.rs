@@ -28,6 +28,7 @@ pub async fn run(make: impl Fn() -> Arc<dyn Storage>) {
     lists_waiting_finals(&*make()).await;
     finds_candidates(&*make()).await;
     keeps_notes(&*make()).await;
+    lists_and_looks(&*make()).await;
 }
 
 /// An id that is known to be good.
@@ -308,6 +309,56 @@ async fn finds_candidates(store: &dyn Storage) {
     assert_eq!(scan(store, now + hour, now).await, all);
     assert_eq!(scan(store, now - hour, now).await, ["own/expiry"]);
     assert_eq!(scan(store, now - hour, SystemTime::UNIX_EPOCH).await, Vec::<String>::new());
+}
+
+/// The names of all uploads, found in pages.
+async fn list_all(store: &dyn Storage, limit: usize) -> Vec<String> {
+    let (mut names, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(after, limit).await.unwrap();
+        assert!(page.uploads.len() <= limit);
+        names.extend(page.uploads.into_iter().map(|seen| seen.info.id.as_str().to_owned()));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return names,
+        }
+    }
+}
+
+async fn lists_and_looks(store: &dyn Storage) {
+    store.reachable().await.unwrap();
+    assert_eq!(list_all(store, 3).await, [""; 0]);
+    assert_eq!(kind_of(store.look(&id("a")).await), Some(ErrorKind::NotFound));
+    let names = ["d.e", "d/e/2", "d/1", "a", "z", "d0", "d-"];
+    let mut held = Vec::new();
+    for name in names {
+        held.push(create(store, info(name, Some(3))).await);
+    }
+    let record = store_finished(store, "q", Kind::Single, b"abcd").await;
+    let all = ["a", "d-", "d.e", "d/1", "d/e/2", "d0", "q", "z"];
+    for limit in [1, 2, 3, 8, 100] {
+        assert_eq!(list_all(store, limit).await, all, "{limit} at once");
+    }
+    for (after, first) in
+        [("d", Some("d-")), ("d.e", Some("d/1")), ("d/", Some("d/1")), ("\u{1}", Some("a")), ("zz", None)]
+    {
+        let page = store.list(Some(after.to_owned()), 1).await.unwrap();
+        assert_eq!(page.uploads.first().map(|seen| seen.info.id.as_str()), first, "behind {after}");
+    }
+    write(&mut held[1], 0, b"ab").await;
+    held[1].blob.stage(2).await.unwrap();
+    write(&mut held[1], 2, b"c").await;
+    // Looking neither counts what is tentative nor cuts it off.
+    for _ in 0..2 {
+        let seen = store.look(&id("d/e/2")).await.unwrap();
+        assert_eq!((seen.stored, seen.is_finished, seen.info.length), (Some(2), false, Some(3)));
+    }
+    held[1].blob.keep().await.unwrap();
+    assert_eq!(store.look(&id("d/e/2")).await.unwrap().stored, Some(3));
+    let seen = store.look(&id("q")).await.unwrap();
+    assert_eq!((seen.info, seen.stored, seen.is_finished, seen.changed), (record.info, Some(4), true, record.modified));
+    held[0].blob.delete().await.unwrap();
+    assert_eq!(list_all(store, 2).await.len(), 7);
 }
 
 async fn keeps_notes(store: &dyn Storage) {

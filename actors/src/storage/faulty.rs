@@ -21,7 +21,6 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    thread,
     time::{Duration, SystemTime},
 };
 
@@ -104,13 +103,13 @@ impl Faults {
     #[expect(clippy::disallowed_methods, reason = "a thread that stands still is what was asked for")]
     fn block(&self, kind: &str) {
         match self.take(kind, |fault| matches!(fault, Fault::Stall(_) | Fault::Hold)) {
-            Some(Fault::Stall(time)) => thread::sleep(time),
+            Some(Fault::Stall(time)) => std::thread::sleep(time),
             Some(Fault::Hold) => {
                 let version = self.version();
                 // A test that can't see it waits in vain, and says so.
                 let _ = fs::write(held_file(&self.path), "");
                 while self.version() == version {
-                    thread::sleep(LOOK_EVERY);
+                    std::thread::sleep(LOOK_EVERY);
                 }
             }
             _ => {}

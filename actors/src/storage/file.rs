@@ -31,6 +31,7 @@ use super::{
 use crate::{
     Info, Record, UploadId,
     disk::{Disk, Lane},
+    post::MailboxReport,
 };
 
 mod beneath;
@@ -358,8 +359,13 @@ impl Storage for FileStore {
 
     fn report(&self) -> StoreReport {
         let disk = &self.shared.disk;
-        let kinds = disk.gauges().iter().map(|gauge| gauge.kind().report()).collect();
-        StoreReport { kinds, pools: disk.report(), ..StoreReport::default() }
+        let gauges = disk.gauges();
+        StoreReport {
+            kinds: gauges.iter().map(|gauge| gauge.kind().report()).collect(),
+            mailboxes: gauges.iter().map(|gauge| MailboxReport::of(gauge, String::new())).collect(),
+            pools: disk.report(),
+            ..StoreReport::default()
+        }
     }
 
     fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError> {

@@ -206,6 +206,10 @@ impl Storage for Metered {
         self.meters.time(Name::Scan, self.store.scan(cursor, before, now))
     }
 
+    fn close(&self) -> Op<()> {
+        self.store.close()
+    }
+
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>> {
         self.meters.time(Name::Note, self.store.note(name, value))
     }

@@ -30,7 +30,7 @@ pub const BOUNDS: [Duration; 14] = [
 pub struct StoreReport {
     /// Sums over all mailboxes of a kind, and over the queues of pools.
     pub kinds: Vec<KindReport>,
-    /// The mailboxes of actors below the store.
+    /// The mailboxes of actors below the store, and the queues of its pools.
     pub mailboxes: Vec<MailboxReport>,
     /// The pools.
     pub pools: Vec<PoolReport>,

@@ -148,7 +148,9 @@ impl Upload {
     /// So many bytes more are in the store.
     pub(super) fn on_stored(&self, bytes: u64) {
         self.directory.tally().bytes_received.add(bytes);
-        self.sight.grew(bytes, SystemTime::now());
+        if bytes > 0 {
+            self.sight.grew(bytes, SystemTime::now());
+        }
     }
 
     /// The store has done with something.

@@ -15,7 +15,7 @@ use crate::{
     BudgetReport, UploadId,
     directory::Owner,
     events::{Event, Listener},
-    post::{MailboxReport, PoolReport},
+    post::{MailboxReport, PoolReport, Unanswered},
     reaper::Wake,
     storage::{Sighting, StorageError, StoreReport},
     tally::TallyReport,
@@ -41,12 +41,9 @@ impl Uploads {
         let (owners, reaper) = (self.directory.meter(), self.reaper.gauge());
         kinds.insert(0, owners.report());
         kinds.insert(1, reaper.kind().report());
-        workers.push(MailboxReport { kind: reaper.kind().name(), name: String::new(), gauge: reaper.report() });
-        let uploads = self.directory.owners_behind("").into_iter().map(|(id, owner)| MailboxReport {
-            kind: owners.name(),
-            name: id.as_str().to_owned(),
-            gauge: owner.post.gauge().report(),
-        });
+        workers.push(MailboxReport::of(reaper, String::new()));
+        let uploads = self.directory.owners_behind("").into_iter();
+        let uploads = uploads.map(|(id, owner)| MailboxReport::of(owner.post.gauge(), id.as_str().to_owned()));
         Mailboxes {
             slow_after: self.directory.live().slow_after(),
             kinds,
@@ -102,10 +99,12 @@ impl Uploads {
     pub async fn overview(&self, id: &UploadId) -> Result<Overview, AskFailure> {
         if let Some(owner) = self.directory.owner(id) {
             let asked = tokio::time::timeout(MOMENT, owner.post.ask(|answer| Look { answer })).await;
-            return Ok(match asked {
-                Ok(Ok(view)) => of_view(id, view, &owner),
-                Err(_) | Ok(Err(_)) => of_sight(id, &owner),
-            });
+            match asked {
+                Ok(Ok(view)) => return Ok(of_view(id, view, &owner)),
+                // It has just gone in good order: the store knows all of it.
+                Ok(Err(Unanswered::Retired)) => {}
+                Err(_) | Ok(Err(_)) => return Ok(of_sight(id, &owner)),
+            }
         }
         let looked = self.within(async { self.directory.storage().look(id).await.map_err(|error| self.blame(&error)) });
         let history = self.directory.recall(id).map(|history| history.report());
@@ -198,6 +197,8 @@ impl Uploads {
     /// When the store could not do all of it, a thread could not be started say; everything else is done.
     pub fn reconfigure(&self, tuning: &Tuning) -> Result<(), StorageError> {
         let directory = &self.directory;
+        let expiry = || (directory.clock().after(), directory.live().expire_interval());
+        let expiry_before = expiry();
         directory.live().set(&tuning.values());
         directory.meter().set_limit(tuning.mailbox);
         directory.clock().set_after(tuning.expire_after);
@@ -212,7 +213,9 @@ impl Uploads {
                 directory.events().tell(|| Event::PoolResized { pool: pool.pool, from, to });
             }
         }
-        self.reaper.tell(Wake);
+        if expiry() != expiry_before {
+            self.reaper.tell(Wake);
+        }
         if let Err(error) = &tuned {
             error!(self.logger, "settings could not be applied"; "error" => %error);
         }

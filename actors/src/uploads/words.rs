@@ -120,7 +120,7 @@ pub struct Mailboxes {
     pub slow_after: Duration,
     /// Sums over all mailboxes of a kind, and over the queues of pools.
     pub kinds: Vec<KindReport>,
-    /// Those of actors other than owners.
+    /// Those of actors other than owners, and the queues of pools.
     pub workers: Vec<MailboxReport>,
     /// One for each owner that runs.
     pub uploads: Vec<MailboxReport>,

@@ -122,9 +122,9 @@ fn an_operator_interrupts_whoever_appends() {
     let checked = [tentative(At::End), Act::Append(2), Act::Append(1), Act::Commit];
     for script in [&writer, &checked] {
         let operator = [Act::Interrupt, Act::Inspect, Act::Interrupt];
-        explore_policies(1000, &Setup { vanish: true, ..setup(found(Some(4), 1), &[script, &operator]) });
+        explore_policies(500, &Setup { vanish: true, ..setup(found(Some(4), 1), &[script, &operator]) });
         let pair = [Act::Interrupt, Act::Terminate, Act::Interrupt];
-        explore_policies(1000, &setup(found(Some(4), 1), &[script, &pair, &[Act::Close]]));
+        explore_policies(500, &setup(found(Some(4), 1), &[script, &pair, &[Act::Close]]));
     }
 }
 
