@@ -1,6 +1,6 @@
 //! GET /mailboxes: every kind of actor and queue, and the busiest mailboxes. Read from meters; no actor is asked.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use actix_web::HttpResponse;
 use serde::Serialize;
@@ -115,13 +115,38 @@ impl Mailbox {
     }
 }
 
-/// How long the oldest message of a kind has waited.
-pub(super) fn oldest(mailboxes: &Mailboxes, kind: &str) -> Option<Duration> {
-    let all = mailboxes.workers.iter().chain(&mailboxes.uploads);
-    all.filter(|mailbox| mailbox.kind == kind).filter_map(|mailbox| mailbox.gauge.oldest_age).max()
+/// All mailboxes at one moment, gone through once.
+pub(super) struct Seen {
+    pub(super) mailboxes: Mailboxes,
+    oldest: BTreeMap<&'static str, Duration>,
 }
 
-fn kind_of<'a>(report: &'a KindReport, mailboxes: &Mailboxes) -> Kind<'a> {
+impl Seen {
+    pub(super) fn now(site: &Site) -> Self {
+        let mailboxes = site.uploads.mailboxes();
+        let mut oldest = BTreeMap::new();
+        for mailbox in mailboxes.workers.iter().chain(&mailboxes.uploads) {
+            if let Some(age) = mailbox.gauge.oldest_age {
+                let known = oldest.entry(mailbox.kind).or_insert(age);
+                *known = age.max(*known);
+            }
+        }
+        Self { mailboxes, oldest }
+    }
+
+    /// How long the oldest message of a kind has waited.
+    pub(super) fn oldest(&self, kind: &str) -> Option<Duration> {
+        self.oldest.get(kind).copied()
+    }
+
+    /// Whether the messages of a kind wait too long, or one of them has begun to.
+    pub(super) fn is_slow(&self, kind: &KindReport) -> bool {
+        let slow_after = self.mailboxes.slow_after;
+        kind.dwell.last_minute.p99 > slow_after || self.oldest(kind.kind) > Some(slow_after)
+    }
+}
+
+fn kind_of<'a>(report: &'a KindReport, seen: &Seen) -> Kind<'a> {
     let messages = report.messages.iter().map(|message| Message {
         message: message.message,
         dwell: message.dwell.into(),
@@ -138,8 +163,8 @@ fn kind_of<'a>(report: &'a KindReport, mailboxes: &Mailboxes) -> Kind<'a> {
         processed: report.processed,
         refused: report.refused,
         dropped: report.dropped,
-        oldest_age_ms: oldest(mailboxes, report.kind).map(units::ms),
-        is_slow: mailboxes.is_slow(report),
+        oldest_age_ms: seen.oldest(report.kind).map(units::ms),
+        is_slow: seen.is_slow(report),
         dwell: report.dwell.into(),
         processing: report.processing.into(),
         messages: messages.collect(),
@@ -181,16 +206,17 @@ pub(super) fn mailboxes(site: &Site, mut query: Query) -> Result<HttpResponse, P
     let order = query.choice("sort", &orders)?.unwrap_or(Order::Depth);
     let limit = query.whole("limit", 0..=1000)?.unwrap_or(LIMIT);
     query.end()?;
-    let mut seen = site.uploads.mailboxes();
+    let mut seen = Seen::now(site);
     let wanted = |name: &str| kind.as_ref().is_none_or(|kind| kind == name);
-    let kinds = seen.kinds.iter().filter(|report| wanted(report.kind)).map(|report| kind_of(report, &seen)).collect();
-    let mut rows = std::mem::take(&mut seen.uploads);
+    let kinds =
+        seen.mailboxes.kinds.iter().filter(|report| wanted(report.kind)).map(|report| kind_of(report, &seen)).collect();
+    let mut rows = std::mem::take(&mut seen.mailboxes.uploads);
     sort(&mut rows, order);
     rows.truncate(limit);
-    rows.append(&mut seen.workers);
+    rows.append(&mut seen.mailboxes.workers);
     rows.retain(|mailbox| wanted(mailbox.kind));
     sort(&mut rows, order);
     let mailboxes = rows.into_iter().map(|row| Mailbox::of(row.kind, row.name, &row.gauge)).collect();
-    let slow_after_ms = u64::try_from(seen.slow_after.as_millis()).unwrap_or(u64::MAX);
+    let slow_after_ms = u64::try_from(seen.mailboxes.slow_after.as_millis()).unwrap_or(u64::MAX);
     Ok(answer::json(200, &Listing { at: units::now(), slow_after_ms, kinds, mailboxes }))
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use wharf_actors::{
-    Mailboxes,
     post::{GaugeReport, KindReport, PoolReport, Spread},
     storage::{BOUNDS as STORE_BOUNDS, StoreReport},
 };
@@ -12,7 +11,7 @@ use wharf_actors::{
 use super::{
     Site, answer,
     exposition::{Exposition, Format, Value},
-    mailboxes,
+    mailboxes::Seen,
     process::Process,
 };
 use crate::metrics::{BOUNDS, Report};
@@ -23,7 +22,7 @@ pub(super) fn metrics(site: &Site, request: &HttpRequest) -> HttpResponse {
     let mut text = Exposition::new(format);
     requests(&mut text, site, &site.metrics.report());
     uploads(&mut text, site);
-    let seen = site.uploads.mailboxes();
+    let seen = Seen::now(site);
     mailboxes(&mut text, &seen);
     dwell(&mut text, &seen);
     let store = site.uploads.store_report();
@@ -79,14 +78,14 @@ fn uploads(text: &mut Exposition, site: &Site) {
 /// One family with a sample for each kind.
 fn each_kind<V: Into<Value>>(
     text: &mut Exposition,
-    seen: &Mailboxes,
+    seen: &Seen,
     name: &str,
     help: &str,
     is_counter: bool,
     value: impl Fn(&KindReport) -> V,
 ) {
     let mut family = if is_counter { text.counter(name, help) } else { text.gauge(name, help) };
-    for kind in &seen.kinds {
+    for kind in &seen.mailboxes.kinds {
         let labels = [("kind", kind.kind)];
         if is_counter {
             family.total(&labels, value(kind))
@@ -96,7 +95,7 @@ fn each_kind<V: Into<Value>>(
     }
 }
 
-fn mailboxes(text: &mut Exposition, seen: &Mailboxes) {
+fn mailboxes(text: &mut Exposition, seen: &Seen) {
     let mut gauge = |name: &str, help: &str, value: fn(&KindReport) -> u64| {
         each_kind(text, seen, name, help, false, value);
     };
@@ -116,8 +115,8 @@ fn mailboxes(text: &mut Exposition, seen: &Mailboxes) {
     counter("wharf_actor_restarts", "Actors that died and were replaced.", |kind| kind.restarts);
 }
 
-fn dwell(text: &mut Exposition, seen: &Mailboxes) {
-    let oldest = |kind: &KindReport| mailboxes::oldest(seen, kind.kind).unwrap_or_default();
+fn dwell(text: &mut Exposition, seen: &Seen) {
+    let oldest = |kind: &KindReport| seen.oldest(kind.kind).unwrap_or_default();
     let help = "How long the oldest waiting message has waited; 0 when none waits.";
     each_kind(text, seen, "wharf_mailbox_oldest_age_seconds", help, false, oldest);
     let help = "1 while messages of the kind wait longer than admin.mailbox_slow_ms.";
@@ -129,9 +128,9 @@ fn dwell(text: &mut Exposition, seen: &Mailboxes) {
     spreads(text, seen, "wharf_mailbox_processing_seconds", help, |kind| kind.processing);
 }
 
-fn spreads(text: &mut Exposition, seen: &Mailboxes, name: &str, help: &str, of: fn(&KindReport) -> Spread) {
+fn spreads(text: &mut Exposition, seen: &Seen, name: &str, help: &str, of: fn(&KindReport) -> Spread) {
     let mut family = text.summary(name, help);
-    for kind in &seen.kinds {
+    for kind in &seen.mailboxes.kinds {
         let Spread { since_start, last_minute } = of(kind);
         let late = |quantile: Duration| (last_minute.count > 0).then_some(quantile);
         let quantiles = [("0.5", late(last_minute.p50)), ("0.99", late(last_minute.p99)), ("1", late(last_minute.max))];

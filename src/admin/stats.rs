@@ -11,7 +11,8 @@ use serde::Serialize;
 use tokio::{sync::watch, time::MissedTickBehavior};
 
 use super::{
-    Site, mailboxes,
+    Site,
+    mailboxes::Seen,
     pools::{self, Memory, Pool},
     units,
 };
@@ -129,13 +130,13 @@ impl Stats {
         let requests = report.begun.iter().map(|(_, count)| count).sum();
         let mark = Mark { at: Instant::now(), received_bytes: tally.bytes_received, requests };
         let (received_bytes_per_sec, requests_per_sec) = before.map_or((0, 0.0), |before| mark.rates(before));
-        let seen = site.uploads.mailboxes();
-        let kinds = seen.kinds.iter().map(|kind| Kind {
+        let seen = Seen::now(site);
+        let kinds = seen.mailboxes.kinds.iter().map(|kind| Kind {
             kind: kind.kind,
             live: kind.live,
             depth: kind.depth,
             capacity: kind.capacity,
-            oldest_age_ms: mailboxes::oldest(&seen, kind.kind).map(units::ms),
+            oldest_age_ms: seen.oldest(kind.kind).map(units::ms),
             dwell_p99_ms: units::ms(kind.dwell.last_minute.p99),
             is_slow: seen.is_slow(kind),
         });
