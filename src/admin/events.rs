@@ -100,7 +100,8 @@ impl Ears {
         let hears_stats = self.wants("stats");
         loop {
             let told = tokio::select! {
-                () = ended(&mut self.stage) => return None,
+                // In this order: what has happened is told before the end.
+                biased;
                 heard = self.uploads.next() => match heard? {
                     Heard::Event(event) => self.event(&event),
                     Heard::Lost(count) => Some(lost(count)),
@@ -110,6 +111,7 @@ impl Ears {
                     Err(broadcast::error::RecvError::Lagged(count)) => Some(lost(count)),
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
+                () = ended(&mut self.stage) => return None,
                 changed = self.stats.changed(), if hears_stats => {
                     changed.ok()?;
                     self.stats.borrow_and_update().as_ref().map(|stats| line("stats", stats))
