@@ -118,21 +118,28 @@ async fn the_threads_end_with_the_pool() {
 #[actix_rt::test]
 async fn a_lane_gets_more_threads_and_fewer_and_drops_nothing() {
     let disk = disk();
-    let (mut ops, mut let_on) = (Vec::new(), Vec::new());
+    let (mut ops, mut jobs) = (Vec::new(), Vec::new());
     for _ in 0..6 {
-        let (_, go, job) = gate();
+        let (running, go, job) = gate();
         ops.push(actix_rt::spawn(disk.run(Lane::Write, Ticket::unwatched(), job)));
-        let_on.push(go);
+        jobs.push((running, go));
     }
     stands(&disk, (1, 1, 1, 5, 1)).await;
     disk.resize(4, 9).unwrap();
     stands(&disk, (4, 4, 4, 2, 9)).await;
     disk.resize(1, 2).unwrap();
     stands(&disk, (4, 1, 4, 2, 2)).await;
-    // A thread that leaves first ends what it does. What waits is for the one that stays.
-    let_on[..3].iter().for_each(|go| go.send(()).unwrap());
+    // A thread that leaves first ends what it does. What waits is for the one that stays. Which jobs have begun is not said.
+    let (mut begun, mut others) = (Vec::new(), jobs);
+    while begun.len() < 3 {
+        match others.iter().position(|(running, _)| running.try_recv().is_ok()) {
+            Some(at) => begun.push(others.remove(at)),
+            None => tokio::task::yield_now().await,
+        }
+    }
+    begun.iter().for_each(|(_, go)| go.send(()).unwrap());
     stands(&disk, (1, 1, 1, 2, 2)).await;
-    let_on[3..].iter().for_each(|go| go.send(()).unwrap());
+    others.iter().for_each(|(_, go)| go.send(()).unwrap());
     for op in ops {
         op.await.unwrap().unwrap();
     }

@@ -157,7 +157,7 @@ impl Receive<Look> for Upload {
 
     fn receive(&mut self, message: Look, _: &mut Context<Self>) {
         // An asker that has gone needs no answer.
-        let _ = message.answer.send(self.view());
+        let _ = message.answer.send((!self.state.is_gone()).then(|| self.view()));
     }
 }
 

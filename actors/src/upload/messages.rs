@@ -187,9 +187,10 @@ pub(crate) struct Interrupt {
     pub(crate) asker: Asker,
 }
 
-/// Asks for all that an operator may see. Disturbs nobody: it neither ends a lease nor keeps an idle owner alive.
+/// Asks for all that an operator may see; `None` when the upload has been deleted, which its owner outlives for a moment.
+/// Disturbs nobody: it neither ends a lease nor keeps an idle owner alive.
 pub(crate) struct Look {
-    pub(crate) answer: oneshot::Sender<View>,
+    pub(crate) answer: oneshot::Sender<Option<View>>,
 }
 
 /// What an operator may see.

@@ -183,6 +183,11 @@ impl<A, P: Piece> State<A, P> {
         matches!(self.phase, Phase::Deleting { .. } | Phase::Gone { .. } | Phase::Broken)
     }
 
+    /// Whether it has been deleted.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Gone { .. })
+    }
+
     /// The largest that the upload may become while its length is not known.
     pub(crate) fn max_size(&self) -> Option<u64> {
         self.policy.max_size

@@ -100,7 +100,9 @@ impl Uploads {
         if let Some(owner) = self.directory.owner(id) {
             let asked = tokio::time::timeout(MOMENT, owner.post.ask(|answer| Look { answer })).await;
             match asked {
-                Ok(Ok(view)) => return Ok(of_view(id, view, &owner)),
+                Ok(Ok(Some(view))) => return Ok(of_view(id, view, &owner)),
+                // Deleted: the store says so too.
+                Ok(Ok(None)) => {}
                 // It has just gone in good order: the store knows all of it.
                 Ok(Err(Unanswered::Retired)) => {}
                 Err(_) | Ok(Err(_)) => return Ok(of_sight(id, &owner)),
