@@ -112,8 +112,8 @@ mod tests {
         ] {
             assert_eq!(UploadId::parse(text), Err(InvalidId), "{text:?}");
         }
-        assert!(UploadId::parse(&"x".repeat(1024)).is_ok());
-        assert_eq!(UploadId::parse(&"x".repeat(1025)), Err(InvalidId));
+        assert!(UploadId::parse(&"x".repeat(MAX_ID_BYTES)).is_ok());
+        assert_eq!(UploadId::parse(&"x".repeat(MAX_ID_BYTES + 1)), Err(InvalidId));
         assert_eq!(UploadId::parse(&"x/".repeat(600)), Err(InvalidId));
     }
 

@@ -284,6 +284,10 @@ pub trait Blob: Send {
     /// crash or failure starts again from nothing.
     fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64>;
 
+    /// Says that the upload will be deleted next, whatever comes of an operation that is under way: it need not be waited
+    /// for, where that could take long.
+    fn give_up(&mut self);
+
     /// Removes the upload; what is missing already is no error.
     fn delete(&mut self) -> Op<()>;
 

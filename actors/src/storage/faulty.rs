@@ -415,6 +415,10 @@ impl Blob for FaultyBlob {
         self.plan("concatenate", op)
     }
 
+    fn give_up(&mut self) {
+        self.blob.give_up();
+    }
+
     fn delete(&mut self) -> Op<()> {
         let op = self.blob.delete();
         self.plan("delete", op)

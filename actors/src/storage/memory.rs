@@ -296,6 +296,9 @@ impl Blob for MemoryBlob {
         })
     }
 
+    // Nothing of it takes long.
+    fn give_up(&mut self) {}
+
     fn delete(&mut self) -> Op<()> {
         let (shelves, id) = (Arc::clone(&self.store.0), self.id.clone());
         later(self.ticket.clone(), move || {

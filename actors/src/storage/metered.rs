@@ -295,6 +295,10 @@ impl Blob for MeteredBlob {
         self.meters.time(Name::Concatenate, self.blob.concatenate(partials))
     }
 
+    fn give_up(&mut self) {
+        self.blob.give_up();
+    }
+
     fn delete(&mut self) -> Op<()> {
         self.meters.time(Name::Delete, self.blob.delete())
     }

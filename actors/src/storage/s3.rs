@@ -207,6 +207,20 @@ impl Shared {
         Ok((info, parsed, stored_at))
     }
 
+    /// The final upload that a marker speaks of. One that is finished was only not removed.
+    async fn waiting_final(&self, marker: &str) -> Result<Option<UploadId>, StorageError> {
+        let content = self.get(marker).await.map_err(failed("list waiting finals"))?;
+        let id = content.and_then(|text| UploadId::parse(std::str::from_utf8(&text).ok()?).ok());
+        let Some(id) = id else { return Ok(None) };
+        // One without an info may just be being created.
+        let is_finished = |(info, _): (Info, keys::Id)| info.own.is_some_and(|own| own.finished);
+        if !self.info(&id).await.is_ok_and(is_finished) {
+            return Ok(Some(id));
+        }
+        let _ = self.delete(vec![marker.to_owned()]).await;
+        Ok(None)
+    }
+
     /// The finished object of an upload, if it is there and of the right length.
     async fn finished(&self, info: &Info, name: &str) -> Result<Option<Record>, StorageError> {
         let key = self.key(name);
@@ -265,9 +279,7 @@ impl Storage for S3Store {
                 let list = || shared.client.list_objects(&prefix, after.clone(), 1000);
                 let page = shared.call("list waiting finals", list).await.map_err(failed("list waiting finals"))?;
                 for marker in page.entries {
-                    let content = shared.get(&marker.key).await.map_err(failed("list waiting finals"))?;
-                    let id = content.and_then(|text| UploadId::parse(std::str::from_utf8(&text).ok()?).ok());
-                    found.extend(id);
+                    found.extend(shared.waiting_final(&marker.key).await?);
                 }
                 match page.next {
                     Some(next) => after = Some(next),

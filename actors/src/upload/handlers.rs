@@ -86,6 +86,7 @@ impl Receive<Terminate> for Upload {
 
     fn receive(&mut self, message: Terminate, context: &mut Context<Self>) {
         trip("terminate");
+        self.blob.give_up();
         self.on(Event::Terminate(message.asker), context);
     }
 }

@@ -218,6 +218,9 @@ impl Blob for FileBlob {
         })
     }
 
+    // Nothing of it takes long.
+    fn give_up(&mut self) {}
+
     fn delete(&mut self) -> Op<()> {
         self.rest();
         self.system_job(Lane::Metadata, "delete", Self::remove)

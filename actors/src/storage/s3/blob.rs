@@ -7,7 +7,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use super::keeper::{Command, Keeper, Reply};
 use crate::{
@@ -18,6 +21,7 @@ use crate::{
 /// See the module.
 pub(super) struct S3Blob {
     commands: mpsc::UnboundedSender<Command>,
+    given_up: watch::Sender<Option<Instant>>,
     durable: Arc<AtomicU64>,
     parts: watch::Receiver<Vec<PartReport>>,
     shares: Vec<Share>,
@@ -29,8 +33,9 @@ impl S3Blob {
         // At most one operation is under way, so this holds one command, and perhaps a rest behind it.
         let (commands, orders) = mpsc::unbounded_channel();
         let (durable, parts) = (keeper.durable(), keeper.parts());
-        tokio::spawn(keeper.run(orders));
-        Self { commands, durable, parts, shares: Vec::new() }
+        let (given_up, signal) = watch::channel(None);
+        tokio::spawn(keeper.until(signal).run(orders));
+        Self { commands, given_up, durable, parts, shares: Vec::new() }
     }
 
     fn order<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Command + Send + 'static) -> Op<T> {
@@ -93,6 +98,10 @@ impl Blob for S3Blob {
 
     fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64> {
         self.order(move |reply| Command::Concatenate { partials, reply })
+    }
+
+    fn give_up(&mut self) {
+        self.given_up.send_modify(|since| *since = since.or_else(|| Some(Instant::now())));
     }
 
     fn delete(&mut self) -> Op<()> {

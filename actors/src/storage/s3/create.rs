@@ -15,7 +15,7 @@ use super::{
     client::{Attributes, ClientError, ErrorKind as S3Error},
     failed, if_there,
     keeper::Keeper,
-    keys, plan,
+    keys, plan, tail,
 };
 use crate::{Info, UploadId};
 
@@ -102,15 +102,30 @@ impl Shared {
             }
         };
         if let Err(error) = named.await {
-            // Nobody got this upload: what can't be removed now is found by the reaper.
-            let _ = self.abort(&self.key(&id.name), &id.multipart).await;
-            if info.is_final() {
-                let _ = self.delete(vec![self.key(&keys::waiting(&id.name))]).await;
-            }
+            self.undo(&info, &id, &error).await;
             return Err(error);
         }
-        let keeper = Keeper::new(Arc::clone(&self), &id, info.clone(), plan::Plan::default(), None, ticket);
+        let keeper =
+            Keeper::new(Arc::clone(&self), &id, info.clone(), plan::Plan::default(), tail::Found::Nothing, ticket);
         let blob = Box::new(blob::S3Blob::start(keeper));
         Ok(Opened { blob, info, stored: 0, changed: SystemTime::now(), record: None })
+    }
+
+    /// Nobody got this upload. What can't be removed now is found by the reaper; but for the info, which may have been
+    /// written although no answer came, and would stay for ever.
+    async fn undo(&self, info: &Info, id: &keys::Id, error: &StorageError) {
+        let key = self.key(&id.name);
+        let mut written = Vec::new();
+        if info.is_final() {
+            written.push(self.key(&keys::waiting(&id.name)));
+        }
+        // One that was there before belongs to another upload.
+        if error.kind != ErrorKind::Exists && self.info(&info.id).await.is_ok() {
+            written.push(keys::info(&key));
+        }
+        let _ = self.abort(&key, &id.multipart).await;
+        if !written.is_empty() {
+            let _ = self.delete(written).await;
+        }
     }
 }

@@ -5,7 +5,6 @@
 //! anything is put behind it.
 
 use std::{
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -24,19 +23,14 @@ use super::{
 };
 use crate::{
     Info, Record, Share, UploadId,
-    parts::{Part, PartError},
-    storage::{
-        ErrorKind, PartReport, StorageError, Ticket, Written,
-        s3::client::{ETag, ErrorKind as S3Error},
-    },
+    storage::{ErrorKind, PartReport, StorageError, Ticket, Written},
 };
 use buffer::Buffer;
+use sending::{GivenUp, Sending};
 
 mod buffer;
 mod ending;
-
-/// How many parts of one upload are handed to the pool at once.
-const UNDER_WAY_MAX: usize = 4;
+mod sending;
 
 /// How often a keeper with bytes in memory looks whether others need that.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
@@ -58,8 +52,6 @@ pub(super) enum Command {
     Delete(Reply<()>),
     Rest,
 }
-
-type Sending = Pin<Box<dyn Future<Output = (u16, Result<ETag, PartError>)> + Send>>;
 
 /// See the module.
 pub(super) struct Keeper {
@@ -86,11 +78,14 @@ pub(super) struct Keeper {
     /// Whether nothing of the upload is to be left; and whether parts were under way when it was deleted.
     is_deleted: bool,
     has_stray_parts: bool,
+    /// Whether the parts have been made one object.
+    is_completed: bool,
+    given_up: GivenUp,
     durable: Arc<AtomicU64>,
     /// The parts, for those who want to look.
     published: watch::Sender<Vec<PartReport>>,
-    /// Held until nothing of the upload is under way any more.
-    _ticket: Ticket,
+    /// Held until nothing of the upload is under way any more, or nothing is left of it that could be found.
+    ticket: Option<Ticket>,
 }
 
 impl Keeper {
@@ -100,9 +95,10 @@ impl Keeper {
         id: &keys::Id,
         info: Info,
         plan: Plan,
-        tail: Option<Tail>,
+        found: tail::Found,
         ticket: Ticket,
     ) -> Self {
+        let tail = found.counting();
         let durable = plan.durable() + tail.map_or(0, |tail| tail.len);
         let published = watch::Sender::new(plan.report());
         Self {
@@ -115,7 +111,7 @@ impl Keeper {
             plan,
             buffer: Buffer::default(),
             tail,
-            tail_exists: tail.is_some(),
+            tail_exists: found != tail::Found::Nothing,
             loaded: tail.is_none(),
             staged: None,
             under_way: FuturesUnordered::new(),
@@ -123,10 +119,24 @@ impl Keeper {
             is_aborted: false,
             is_deleted: false,
             has_stray_parts: false,
+            is_completed: false,
+            given_up: watch::channel(None).1,
             durable: Arc::new(AtomicU64::new(durable)),
             published,
-            _ticket: ticket,
+            ticket: Some(ticket),
         }
+    }
+
+    /// A keeper of an upload whose object is there, but what follows that is still to be done.
+    pub(super) fn of_completed(shared: Arc<Shared>, id: &keys::Id, info: Info, ticket: Ticket) -> Self {
+        // Its tail may not have been removed yet.
+        let keeper = Self::new(shared, id, info, Plan::default(), tail::Found::Stale, ticket);
+        Self { is_completed: true, ..keeper }
+    }
+
+    /// It waits for nothing long any more once this tells that the upload is to be deleted.
+    pub(super) fn until(self, given_up: GivenUp) -> Self {
+        Self { given_up, ..self }
     }
 
     /// Where it tells how many bytes are durable.
@@ -211,67 +221,11 @@ impl Keeper {
         Ok(())
     }
 
-    /// Brings on their way what has filled parts; waits while too many are.
-    async fn send_full_parts(&mut self) {
-        while self.staged.is_none() {
-            let size = self.shared.sizes.next(self.plan.used(), self.plan.end(), self.info.length);
-            if self.buffer.len() < size {
-                return;
-            }
-            self.send_part(size).await;
-        }
-    }
-
-    async fn send_part(&mut self, len: u64) {
-        while self.under_way.len() >= UNDER_WAY_MAX
-            && let Some((number, result)) = self.under_way.next().await
-        {
-            self.on_part(number, result);
-        }
-        let Some(number) = self.plan.add(len) else {
-            self.failure = Some(StorageError::new(ErrorKind::Failed, "send a part", "all 10,000 parts are used"));
-            return;
-        };
-        let (body, shares) = self.buffer.split_off_front(len);
-        let part = Part {
-            upload: self.number,
-            key: self.key.clone(),
-            multipart: self.multipart.clone(),
-            number,
-            body,
-            shares,
-        };
-        let sending = self.shared.parts.upload(part);
-        self.under_way.push(Box::pin(async move { (number, sending.await) }));
-        // Handed over now, not when somebody waits for it.
-        if let Some(Some((number, result))) = self.under_way.next().now_or_never() {
-            self.on_part(number, result);
-        }
-    }
-
-    fn on_part(&mut self, number: u16, result: Result<ETag, PartError>) {
-        match result {
-            Ok(etag) => self.plan.stored(number, etag),
-            Err(error) => {
-                self.is_aborted |= matches!(&error, PartError::S3(cause) if cause.kind == S3Error::NoSuchUpload);
-                self.failure.get_or_insert_with(|| StorageError::new(ErrorKind::Failed, "store a part", error));
-            }
-        }
-        self.tell_durable();
-    }
-
     fn tell_durable(&self) {
         let parts = self.plan.durable();
         let tail = self.tail.filter(|tail| tail.start == parts);
         self.durable.store(parts + tail.map_or(0, |tail| tail.len), Ordering::Release);
         self.published.send_replace(self.plan.report());
-    }
-
-    async fn parts_done(&mut self) -> Result<(), StorageError> {
-        while let Some((number, result)) = self.under_way.next().await {
-            self.on_part(number, result);
-        }
-        self.failure.clone().map_or(Ok(()), Err)
     }
 
     /// Makes all bytes durable: as parts, or the rest as the tail.
@@ -316,11 +270,13 @@ impl Keeper {
             return Ok(());
         }
         let share = self.share_for_tail().await;
-        let bytes = tail::load(&self.shared, &self.key).await.map_err(failed("read the tail"))?.unwrap_or_default();
-        let expected = self.tail.map_or(0, |tail| tail.len);
-        if bytes.len() as u64 != expected {
-            return Err(StorageError::new(ErrorKind::Failed, "read the tail", "it has another length than before"));
+        let mut bytes = tail::load(&self.shared, &self.key).await.map_err(failed("read the tail"))?.unwrap_or_default();
+        let expected = usize::try_from(self.tail.map_or(0, |tail| tail.len)).unwrap_or(usize::MAX);
+        if bytes.len() < expected {
+            return Err(StorageError::new(ErrorKind::Failed, "read the tail", "it is shorter than before"));
         }
+        // One that was put without an answer begins with the same bytes; those behind them were never acknowledged.
+        bytes.truncate(expected);
         self.buffer.push(vec![bytes], share.into_iter().collect());
         self.loaded = true;
         Ok(())
@@ -354,8 +310,9 @@ impl Keeper {
 
     /// Forgets all that is not durable.
     async fn cut(&mut self, to: u64) -> Result<(), StorageError> {
-        while let Some((number, result)) = self.under_way.next().await {
-            self.on_part(number, result);
+        if !self.none_under_way().await {
+            // The upload is about to be deleted, with what still comes.
+            return Ok(());
         }
         if self.is_aborted {
             // None of the bytes is left, so there is nothing to cut to.
@@ -393,7 +350,8 @@ impl Keeper {
     async fn save(&mut self, mut info: Info) -> Result<(), StorageError> {
         // The owner knows nothing of these numbers.
         let dropped = self.info.own.as_ref().map(|own| own.dropped_parts.clone()).unwrap_or_default();
-        if let Some(own) = &mut info.own {
+        if !dropped.is_empty() {
+            let own = info.own.get_or_insert_default();
             own.dropped_parts.extend(dropped);
             own.dropped_parts.sort_unstable();
             own.dropped_parts.dedup();

@@ -14,6 +14,9 @@ pub(super) const PARTIALS: &str = ".wharf/partials/";
 /// The most bytes of metadata that S3 takes, names and values together.
 const METADATA_MAX_BYTES: usize = 2048;
 
+/// No media type is longer (RFC 6838 section 4.2 allows 127 letters on each side of the slash); S3 refuses long headers.
+const MEDIA_TYPE_MAX_BYTES: usize = 255;
+
 /// An upload's id, in its two halves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Id {
@@ -74,7 +77,8 @@ pub(super) fn attributes(info: &Info) -> Attributes {
             attributes.metadata.insert(name.to_ascii_lowercase(), value);
         }
     }
-    attributes.content_type = info.metadata.get("filetype").map(|kind| printable(kind)).filter(|kind| !kind.is_empty());
+    let media_type = info.metadata.get("filetype").map(|kind| printable(kind));
+    attributes.content_type = media_type.filter(|kind| (1..=MEDIA_TYPE_MAX_BYTES).contains(&kind.len()));
     attributes
 }
 

@@ -76,12 +76,14 @@ pub(super) struct Plan {
 impl Plan {
     /// The plan of an upload that was found, and the numbers that don't count from now on: those from the first gap on.
     pub(super) fn found(mut listed: Vec<ListedPart>, dropped: &[u16]) -> (Self, Vec<u16>) {
+        // What is written in an info, or listed, need not be a number that S3 takes.
+        listed.retain(|part| (1..=PARTS_MAX).contains(&part.number));
         listed.sort_by_key(|part| part.number);
-        let mut plan = Self { used: dropped.iter().copied().max().unwrap_or(0), ..Self::default() };
+        let mut plan = Self { used: dropped.iter().copied().max().unwrap_or(0).min(PARTS_MAX), ..Self::default() };
         let mut expected = 1;
         let mut stale = Vec::new();
         for part in listed.into_iter().filter(|part| !dropped.contains(&part.number)) {
-            while dropped.contains(&expected) {
+            while expected <= PARTS_MAX && dropped.contains(&expected) {
                 expected += 1;
             }
             plan.used = plan.used.max(part.number);
@@ -178,6 +180,14 @@ mod tests {
             all.sort_unstable();
             assert_eq!(Plan::found(listed(numbers), &all), (plan, Vec::new()), "found again");
         }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_no_parts() {
+        let (mut plan, stale) = Plan::found(listed(&[0, 1, 2, 10_001, u16::MAX]), &[2, 10_001, u16::MAX]);
+        assert_eq!((plan.end(), plan.used(), &stale[..]), (1, PARTS_MAX, &[][..]));
+        assert_eq!(Sizes::within(8 * MIB, 256 * MIB).least(plan.used(), plan.end(), None), 128 * MIB);
+        assert_eq!(plan.add(5), None);
     }
 
     #[test]

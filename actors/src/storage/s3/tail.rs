@@ -28,10 +28,12 @@ pub(super) struct Tail {
 /// What was found where a tail may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// None that is known to count, or not to.
+    /// None.
     Nothing,
     /// One whose bytes are in parts by now.
     Stale,
+    /// One of which that isn't known, and that does not count.
+    Unclear,
     /// One that begins where the parts end.
     Counting(Tail),
     /// One that begins behind that: parts that were there when it was stored are missing.
@@ -43,7 +45,7 @@ impl Found {
     pub(super) fn counting(self) -> Option<Tail> {
         match self {
             Self::Counting(tail) => Some(tail),
-            Self::Nothing | Self::Stale | Self::Ahead => None,
+            Self::Nothing | Self::Stale | Self::Unclear | Self::Ahead => None,
         }
     }
 }
@@ -52,13 +54,16 @@ impl Found {
 pub(super) async fn find(shared: &Shared, key: &str, end: u64) -> Result<Found, ClientError> {
     let key = keys::tail(key);
     let head = if_there(shared.call("look at the tail", || shared.client.head_object(&key)).await)?;
-    let Some(head) = head.filter(|head| head.size > 0) else { return Ok(Found::Nothing) };
+    let Some(head) = head else { return Ok(Found::Nothing) };
+    if head.size == 0 {
+        return Ok(Found::Stale);
+    }
     let start = head.attributes.metadata.get(START).map_or(Some(end), |start| start.parse().ok());
     Ok(match start {
         Some(start) if start == end => Found::Counting(Tail { start, len: head.size, stored_at: head.modified }),
         Some(start) if start > end => Found::Ahead,
         Some(start) if start.saturating_add(head.size) <= end => Found::Stale,
-        _ => Found::Nothing,
+        _ => Found::Unclear,
     })
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use slog::warn;
 
-use super::{Buffer, Keeper};
+use super::{Buffer, Keeper, sending::unless_given_up};
 use crate::{
     Info, Kind, Record, UploadId,
     storage::{
@@ -36,23 +36,28 @@ impl Keeper {
             self.shared.put(&marker, Bytes::new(), Attributes::default()).await.map_err(failed("finish"))?;
         }
         self.complete(&info).await?;
-        self.save(info).await?;
-        let mut done = Vec::new();
         if self.tail_exists {
-            done.push(keys::tail(&self.key));
+            // Before the mark: what is marked nobody clears up. It doesn't count any more, so it may stay.
+            self.tail_exists = self.shared.delete(vec![keys::tail(&self.key)]).await.is_err();
         }
+        self.save(info).await?;
         if self.info.is_final() {
-            done.push(self.shared.key(&keys::waiting(&self.name)));
-        }
-        if !done.is_empty() {
-            // They don't count any more, and nobody looks at them but a bucket's owner.
-            let _ = self.shared.delete(done).await;
+            // What stays of this is found at the next start.
+            let _ = self.shared.delete(vec![self.shared.key(&keys::waiting(&self.name))]).await;
         }
         let record = self.shared.finished(&self.info, &self.name).await?;
         record.ok_or_else(|| StorageError::new(ErrorKind::Failed, "finish", "the object has another length"))
     }
 
     async fn complete(&mut self, info: &Info) -> Result<(), StorageError> {
+        if !self.is_completed {
+            self.make_object(info).await?;
+            self.is_completed = true;
+        }
+        Ok(())
+    }
+
+    async fn make_object(&mut self, info: &Info) -> Result<(), StorageError> {
         if info.length == Some(0) {
             // Some services refuse parts without bytes.
             let attributes = keys::attributes(info);
@@ -75,6 +80,10 @@ impl Keeper {
 
     /// Puts the finished uploads together, by S3 itself when their sizes allow.
     pub(super) async fn concatenate(&mut self, partials: Vec<UploadId>) -> Result<u64, StorageError> {
+        // Numbers are used again, for the same bytes: nothing of an earlier try may be under way.
+        if !self.none_under_way().await {
+            return self.parts_done().await.map(|()| 0);
+        }
         (self.plan, self.buffer, self.failure) = (Plan::default(), Buffer::default(), None);
         let mut sources = Vec::with_capacity(partials.len());
         for partial in partials {
@@ -117,8 +126,11 @@ impl Keeper {
                 let number = self.plan.add(end - start).ok_or_else(used_up)?;
                 let (key, multipart, range) = (&self.key, &self.multipart, (start, end - 1));
                 let copy = || self.shared.client.copy_part(key, multipart, number, &source.key, range);
-                let etag = self.shared.call("copy a part", copy).await.map_err(failed("concatenate"))?;
-                self.plan.stored(number, etag);
+                let copied = self.shared.call("copy a part", copy);
+                let copied = unless_given_up(self.given_up.clone(), copied).await;
+                // One that was given up may come to its end in S3 all the same.
+                self.has_stray_parts |= copied.is_err();
+                self.plan.stored(number, copied?.map_err(failed("concatenate"))?);
                 start = end;
             }
         }
@@ -138,6 +150,7 @@ impl Keeper {
                     at += piece.len() as u64;
                     self.buffer.push(vec![piece], Vec::new());
                     self.send_full_parts().await;
+                    self.failure.clone().map_or(Ok(()), Err)?;
                 }
                 breaks = if at == before { breaks + 1 } else { 0 };
                 if breaks > BREAKS_MAX {
@@ -166,7 +179,10 @@ impl Keeper {
         shared.delete(known).await.map_err(failed("delete"))?;
         self.buffer = Buffer::default();
         shared.left_with.remove(&self.key);
-        (self.is_deleted, self.has_stray_parts) = (true, !self.under_way.is_empty());
+        self.is_deleted = true;
+        self.has_stray_parts |= !self.under_way.is_empty();
+        // Who asks now finds nothing; what still comes is of a multipart upload that nobody can know.
+        self.ticket = None;
         Ok(())
     }
 
