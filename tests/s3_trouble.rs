@@ -2,7 +2,12 @@
 
 mod support;
 
-use support::{Bed, Server, wait_until};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use support::{Bed, Server, pause, wait_until};
 use wharf_s3_testbed::{Fault, Kind, Operation, Proxy};
 
 const MIB: usize = 1 << 20;
@@ -139,6 +144,33 @@ fn a_shutdown_waits_for_the_parts() {
     assert!(server.ended().success());
     server.start_again();
     assert_eq!(server.offset(&path), bytes.len() as u64);
+}
+
+/// When memory is scarce, clients that send a byte now and then keep no more of it than those that stall.
+#[test]
+fn a_trickle_keeps_no_memory() {
+    let settings = ["storage.memory_budget_bytes=10485760", "storage.s3.tentative_max_bytes=1048576"];
+    let (server, _proxy) = server(&["--set", settings[0], "--set", settings[1]]);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let path = server.create(100 * MIB as u64);
+            let mut client = server.stalled_patch(&path, 0, 50 * MIB as u64, &bytes(9 * MIB / 2));
+            let is_over = &is_over;
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    client.send(b"x");
+                    pause();
+                }
+            });
+        }
+        // The first to give way ends the need of the other. Both threads end, also when this is in vain.
+        let found = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            wait_until("the bytes of one are in S3", || server.names().iter().any(|name| name.ends_with(".part")));
+        }));
+        is_over.store(true, Ordering::Relaxed);
+        assert!(found.is_ok(), "both keep their memory");
+    });
 }
 
 /// With requests of 1 MiB no more than four bytes go to S3 for each that came in, whatever parts are like.

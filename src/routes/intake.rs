@@ -1,6 +1,6 @@
 //! A request's body on its way to the upload's owner. One task owns the body from its first byte to its last.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use wharf_actors::{AskFailure, Committed, Departure, Lease, Share, Stored};
 
@@ -16,6 +16,9 @@ use crate::{
 
 /// How much memory a message takes at least when there is little.
 const LEAST_SHARE_BYTES: usize = 64 * 1024;
+
+/// Shorter pieces are put together.
+const CRUMB_BYTES: usize = 1024;
 
 /// A body that has not been read yet.
 pub(super) struct Source {
@@ -51,7 +54,35 @@ enum End {
 #[derive(Default)]
 struct Batch {
     pieces: Vec<Bytes>,
+    /// Small pieces since the last large one.
+    crumbs: BytesMut,
     len: usize,
+}
+
+impl Batch {
+    /// A piece keeps alive what it was read with. Where a client sends its bytes in tiny chunks, that is many times as much,
+    /// so these are put together.
+    fn push(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        if bytes.len() < CRUMB_BYTES {
+            self.crumbs.extend_from_slice(&bytes);
+        } else {
+            let crumbs = self.take_crumbs();
+            self.pieces.extend(crumbs.into_iter().chain([bytes]));
+        }
+    }
+
+    fn take_crumbs(&mut self) -> Option<Bytes> {
+        let crumbs = std::mem::take(&mut self.crumbs);
+        // Made to size: it grew by doubling.
+        (!crumbs.is_empty()).then(|| Bytes::copy_from_slice(&crumbs))
+    }
+
+    fn into_pieces(mut self) -> Vec<Bytes> {
+        let last = self.take_crumbs();
+        self.pieces.extend(last);
+        self.pieces
+    }
 }
 
 struct Intake<'a> {
@@ -154,9 +185,9 @@ impl Intake<'_> {
                 Some(Ok(Some(bytes))) => self.add(&mut batch, bytes),
             };
         }
-        if !batch.pieces.is_empty() {
+        if batch.len > 0 {
             share.shrink(batch.len);
-            self.in_flight.push(self.lease.append(batch.pieces, share));
+            self.in_flight.push(self.lease.append(batch.into_pieces(), share));
         }
         end
     }
@@ -176,8 +207,7 @@ impl Intake<'_> {
             hasher.update(&bytes);
         }
         if !bytes.is_empty() {
-            batch.len += bytes.len();
-            batch.pieces.push(bytes);
+            batch.push(bytes);
         }
         end
     }
@@ -261,4 +291,24 @@ fn verify(hasher: Hasher, checksum: ChecksumRequest, trailer: Option<Expected>) 
         ChecksumRequest::Trailer => trailer.ok_or(Refusal::InvalidChecksum)?,
     };
     hasher.verify(&expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pieces_are_put_together_and_stay_in_order() {
+        let bytes = Bytes::from((0..10_000_u32).map(|at| at as u8).collect::<Vec<_>>());
+        let mut batch = Batch::default();
+        let mut at = 0;
+        for len in [1, 1, 1023, 1024, 5, 3000, 2000, 1, 2] {
+            batch.push(bytes.slice(at..at + len));
+            at += len;
+        }
+        assert_eq!(batch.len, at);
+        let pieces = batch.into_pieces();
+        assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [1025, 1024, 5, 3000, 2000, 3]);
+        assert_eq!(pieces.concat(), bytes[..at]);
+    }
 }

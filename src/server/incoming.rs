@@ -101,7 +101,7 @@ impl Incoming {
             let read = pin!((&mut connection.stream).take(room as u64).read_buf(&mut buffer)).poll(context);
             let read = ready!(read).map_err(BodyError::Lost)?;
             self.read_bytes = next_read(room, read);
-            connection.refill(buffer);
+            connection.refill(fitting(buffer));
         }
     }
 
@@ -109,6 +109,13 @@ impl Incoming {
     pub fn into_trailers(self) -> Trailers {
         self.connection.borrow_mut().trailers()
     }
+}
+
+/// What was read, in a buffer that is hardly larger: it may lie in memory for as long as a store is slow, and is counted by
+/// its length there.
+fn fitting(buffer: BytesMut) -> BytesMut {
+    let is_full = buffer.len() >= buffer.capacity() - buffer.capacity() / 8;
+    if is_full { buffer } else { BytesMut::from(&buffer[..]) }
 }
 
 /// Twice as much after a read that found more than enough, half after one that found little: a fast client is served in
@@ -122,4 +129,20 @@ fn next_read(room: usize, read: usize) -> usize {
         room
     };
     next.clamp(READ_MIN_BYTES, READ_MAX_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_hardly_larger_than_what_was_read() {
+        for (room, len) in [(262_144, 262_144), (262_144, 65_536), (8192, 1), (8192, 7168), (8192, 7167), (8192, 0)] {
+            let mut buffer = BytesMut::with_capacity(room);
+            buffer.extend_from_slice(&vec![7; len]);
+            let kept = fitting(buffer);
+            assert_eq!(kept, vec![7; len]);
+            assert!(kept.capacity() <= len + len / 7 + 64, "{} for {len} in {room}", kept.capacity());
+        }
+    }
 }

@@ -154,10 +154,12 @@ impl Shared {
     /// An object's bytes, and when it was stored.
     async fn get_dated(&self, key: &str) -> Result<Option<(Bytes, SystemTime)>, ClientError> {
         let read = || -> Call<(Bytes, SystemTime)> {
-            let object = self.client.get_object(key, None);
+            let (object, largest) = (self.client.get_object(key, None), self.sizes.largest);
             Box::pin(async move {
                 let object = object.await?;
-                let bytes = object.body.try_fold(BytesMut::new(), |mut all, piece| async move {
+                // Growing by doubling would take up to twice its length, and a tail stays in memory.
+                let room = usize::try_from(object.head.size.min(largest)).unwrap_or(0);
+                let bytes = object.body.try_fold(BytesMut::with_capacity(room), |mut all, piece| async move {
                     all.extend_from_slice(&piece);
                     Ok(all)
                 });

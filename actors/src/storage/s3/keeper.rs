@@ -151,6 +151,9 @@ impl Keeper {
 
     /// Serves until the handle is gone, and then until no part is under way.
     pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>) {
+        // Not begun anew by each command: a client that sends a byte now and then would keep its memory for ever.
+        let mut look_around = tokio::time::interval(LOOK_AROUND);
+        look_around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let holds_memory = self.buffer.len() > 0;
             tokio::select! {
@@ -159,7 +162,7 @@ impl Keeper {
                     Some(command) => self.obey(command).await,
                     None => break,
                 },
-                () = tokio::time::sleep(LOOK_AROUND), if holds_memory => self.relieve().await,
+                _ = look_around.tick(), if holds_memory => self.relieve().await,
             }
         }
         while let Some((number, result)) = self.under_way.next().await {
