@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{Budget, Info, Record, UploadId, parts::Parts, storage::info_json};
 use client::{Attributes, Call, Client, ClientError, ErrorKind as S3Error};
-use plan::Sizes;
+use plan::{PART_MIN_BYTES, Sizes};
 use reader::S3Reader;
 use retry::{RetryPolicy, retried};
 
@@ -61,6 +61,9 @@ pub struct Config {
     pub retry: RetryPolicy,
 }
 
+/// Room for some tails, which are hardly ever longer than the smallest part.
+const SPARE_BYTES: usize = 4 * PART_MIN_BYTES as usize;
+
 /// The store.
 pub struct S3Store {
     shared: Arc<Shared>,
@@ -71,6 +74,8 @@ pub(crate) struct Shared {
     client: Arc<dyn Client>,
     parts: Parts,
     budget: Arc<Budget>,
+    /// Memory for tails that are read back while the budget is spent.
+    spare: Budget,
     config: Config,
     sizes: Sizes,
     logger: Logger,
@@ -106,7 +111,8 @@ impl S3Store {
         let keepers = AtomicU64::new(0);
         let left_with = Cache::new(REMEMBERED);
         let client = parts.meters_of_calls().over(client);
-        Self { shared: Arc::new(Shared { client, parts, budget, config, sizes, logger, keepers, left_with }) }
+        let spare = Budget::new(SPARE_BYTES);
+        Self { shared: Arc::new(Shared { client, parts, budget, spare, config, sizes, logger, keepers, left_with }) }
     }
 
     fn op<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Op<T>

@@ -280,16 +280,24 @@ impl Keeper {
         }
         // One that was put without an answer begins with the same bytes; those behind them were never acknowledged.
         bytes.truncate(expected);
-        self.buffer.push(vec![bytes], share.into_iter().collect());
+        self.buffer.push(vec![bytes], vec![share]);
         self.loaded = true;
         Ok(())
     }
 
-    /// Memory for the tail. When there is none for long it is done without: what waits to be put behind the tail may be the
-    /// very memory that is missing.
-    async fn share_for_tail(&mut self) -> Option<Share> {
+    /// Memory for the tail. When the budget has none for long it comes from beside it: what waits to be put behind the tail
+    /// may be the very memory that is missing. That is bounded too, and comes back as any other does.
+    async fn share_for_tail(&mut self) -> Share {
         let len = usize::try_from(self.tail.map_or(0, |tail| tail.len)).unwrap_or(usize::MAX);
-        tokio::time::timeout(LOOK_AROUND, self.shared.budget.take(len)).await.ok()
+        let spare = async {
+            tokio::time::sleep(LOOK_AROUND).await;
+            self.shared.spare.take(len).await
+        };
+        tokio::select! {
+            biased;
+            share = self.shared.budget.take(len) => share,
+            share = spare => share,
+        }
     }
 
     /// Gives memory back that others wait for.
