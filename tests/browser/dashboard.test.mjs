@@ -95,7 +95,7 @@ test('progress moves, and the end is seen', async (test) => {
   sender.send(missing)
   await line.and(page.locator('[data-state="finished"]')).waitFor()
   await page.locator('#feed [data-event="upload_finished"]').getByText('talk.mp4').waitFor()
-  assert.equal(await page.locator('[data-tile="finished"]').textContent(), '1')
+  await until('it is counted', async () => (await page.locator('[data-tile="finished"]').textContent()) === '1')
   await line.waitFor({ state: 'detached' })
 })
 
@@ -226,7 +226,7 @@ test('hostile names are nothing but text', async (test) => {
   await until('all are listed', async () => (await page.locator('#list tr').count()) === names.length)
   await page.goto(`${server.admin}/#/upload/%E0%A4%A`)
   await page.goto(`${server.admin}${uploadPlace(uploads[3])}`)
-  await page.locator('.facts').getByText(names[3]).waitFor()
+  await page.locator('.facts').getByText(names[3]).first().waitFor()
   assert.equal(await page.locator('main img, main script').count(), 0)
   assert.equal(await page.evaluate(() => window.hacked), undefined)
 })

@@ -38,7 +38,8 @@ export class Plot {
     this.node = el('figure', { class: 'plot' },
       el('figcaption', null, el('span', null, title), this.value),
       el('div', { class: 'plot-box' }, this.drawing, this.most),
-      el('div', { class: 'plot-foot' }, el('span', null, `${Math.round(spanMs / 60_000)} min ago`), this.legend, el('span', null, 'now')))
+      el('div', { class: 'plot-foot' }, el('span', null, `${Math.round(spanMs / 60_000)} min ago`), el('span', null, 'now')),
+      this.legend)
   }
 
   y(part) {

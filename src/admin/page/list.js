@@ -12,7 +12,8 @@ const PAGES_AT_ONCE = 20
 export class List {
   #next = null
   #asking = null
-  #found = []
+  // By id: one whose owner ends between two pages comes twice.
+  #found = new Set()
   #looked = 0
 
   constructor() {
@@ -42,7 +43,7 @@ export class List {
 
   /** Shows what the address asks for. */
   open(query) {
-    if (this.#hash().split('?')[1] !== query.toString() || this.#found.length === 0) {
+    if (this.#hash().split('?')[1] !== query.toString() || this.#found.size === 0) {
       const { elements } = this.form
       elements.text.value = query.get('text') ?? ''
       for (const name of ['state', 'age', 'size']) {
@@ -59,7 +60,7 @@ export class List {
   }
 
   search() {
-    this.#found = []
+    this.#found.clear()
     this.#looked = 0
     this.#next = null
     byId('list').replaceChildren()
@@ -75,17 +76,18 @@ export class List {
     show(byId('list-empty'), false)
     say(byId('list-words'), 'Looking…')
     const query = this.#query()
-    const before = this.#found.length
+    const before = this.#found.size
     try {
       for (let page = 0; page < PAGES_AT_ONCE; page++) {
         query.set('limit', String(page === 0 && this.#looked === 0 ? LOOKED_AT / 2 : LOOKED_AT))
         if (this.#next) query.set('cursor', this.#next)
         const { uploads, next } = await ask(`uploads?${query}`, { signal: asking.signal })
         this.#looked++
-        this.#found.push(...uploads)
-        byId('list').append(...uploads.map(rowOf))
+        const fresh = uploads.filter(({ id }) => !this.#found.has(id))
+        for (const { id } of fresh) this.#found.add(id)
+        byId('list').append(...fresh.map(rowOf))
         this.#next = next
-        if (!next || this.#found.length - before >= SHOWN) break
+        if (!next || this.#found.size - before >= SHOWN) break
       }
     } catch (error) {
       if (asking.signal.aborted) return
@@ -95,8 +97,8 @@ export class List {
     if (asking !== this.#asking) return
     more.disabled = false
     show(more, this.#next !== null)
-    show(byId('list-empty'), this.#found.length === 0 && this.#next === null)
-    say(byId('list-words'), `${count(this.#found.length)} found${this.#next ? '; there is more to look through' : ''}`)
+    show(byId('list-empty'), this.#found.size === 0 && this.#next === null)
+    say(byId('list-words'), `${count(this.#found.size)} found${this.#next ? '; there is more to look through' : ''}`)
   }
 }
 
