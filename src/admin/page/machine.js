@@ -78,10 +78,10 @@ export class Machine {
   /** Refusals, cuts and failures of the store in one table, the most frequent first. */
   #errors(stats) {
     const all = [
-      ...stats.errors.map(({ status, code, count: times }) => ({ key: `e${status}${code}`, head: [`${status} `, el('code', null, code)], times, isBad: status >= 500 })),
+      ...stats.errors.map(({ status, code, count: times }) => ({ key: `e${status}${code}`, head: [`${status} `, el('code', null, code)], times, isBad: status >= 500 && code !== 'ERR_CONNECTION_RESET' })),
       ...stats.interruptions.map(({ cause: name, count: times }) => ({ key: `i${name}`, head: [`Cut: ${cause(name)}`], times })),
       ...stats.store_failures.map(({ store, operation, reason, count: times }) => ({
-        key: `s${store} ${operation} ${reason}`, head: [`Store ${store}: ${operation} failed, ${visible(reason)}`], times, isBad: true,
+        key: `s${store} ${operation} ${reason}`, head: [`Store ${store}: ${operation} failed, ${visible(reason)}`], times, isBad: reason !== 'not_found',
       })),
       { key: 'died', head: ['Owners that died of a panic'], times: stats.uploads.owners_died_total, isBad: true },
       { key: 'log', head: ['Log lines dropped'], times: stats.log_lines_dropped_total, isBad: true },

@@ -223,7 +223,7 @@ export class UploadView {
       el('td', { class: 'number' }, duration(course.shares[name] / 1000)),
       el('td', { class: 'number' }, course.end > 0 ? percent(course.shares[name] / course.end) : NOTHING),
       el('td', { class: 'hint' }, meaning)))))
-    const notes = [`Pauses under ${duration(course.pauseMs / 1000)} can’t be seen, and count as bytes that came.`, visible(timeline.note)]
+    const notes = [`Pauses under ${duration(course.pauseMs / 1000)} can’t be seen, and count as bytes that came.`, `The timeline is ${visible(timeline.note)}.`]
     if (course.marksLost > 0) notes.unshift(`${count(course.marksLost)} marks made room for later ones: what is said of waits and cuts is less than there was.`)
     if (course.owners > 0) notes.unshift(`It had ${course.owners + 1} owners, one after another.`)
     if (course.setBacks > 0) notes.unshift('The offset went back: something was thrown away.')
