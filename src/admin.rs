@@ -17,6 +17,7 @@ mod reloading;
 mod route;
 mod session;
 mod stats;
+mod trail;
 mod units;
 mod uploads;
 
@@ -42,7 +43,7 @@ use crate::{
     telemetry::{self, hostile},
 };
 pub(crate) use access::Access;
-use access::Claims;
+use access::{Claims, Fingerprint};
 use answer::Problem;
 use route::Route;
 use session::Sessions;
@@ -110,6 +111,7 @@ struct Desk {
     sessions: RefCell<Sessions>,
     readiness: probes::Readiness,
     stats: stats::Feed,
+    trail: trail::Trail,
     /// Held once by each stream of events besides.
     listeners: Arc<()>,
 }
@@ -133,6 +135,7 @@ pub(crate) async fn serve(site: Site, listener: TcpListener) -> io::Result<Runni
             sessions: RefCell::default(),
             readiness: probes::Readiness::default(),
             stats: stats::Feed::new(Arc::clone(&site)),
+            trail: trail::Trail::begin(Arc::clone(&site)),
             listeners: Arc::default(),
         });
         App::new().app_data(web::Data::new(desk)).default_service(web::to(handle))
@@ -177,18 +180,21 @@ async fn answer(desk: &Desk, request: &HttpRequest, incoming: Option<Incoming>) 
 impl Desk {
     /// Whether a request may be served at all.
     fn admit(&self, request: &HttpRequest, cookies: &[&str], is_change: bool, is_open: bool) -> Result<(), Problem> {
-        let field = |name: &str| request.headers().get(name).map(header::HeaderValue::as_bytes);
         let config = self.site.config.borrow();
-        let now = std::time::Instant::now();
-        let claims = Claims {
+        let claims = self.claims(request, cookies, config.access.token());
+        config.access.check_place(&claims, is_change)?;
+        if is_open { Ok(()) } else { config.access.check_right(&claims, is_change) }
+    }
+
+    fn claims<'a>(&self, request: &'a HttpRequest, cookies: &[&str], token: Option<Fingerprint>) -> Claims<'a> {
+        let field = |name: &str| request.headers().get(name).map(header::HeaderValue::as_bytes);
+        Claims {
             host: field("host"),
             origin: field("origin"),
             fetch_site: field("sec-fetch-site"),
             authorization: field("authorization"),
-            has_session: self.sessions.borrow_mut().holds(cookies, config.access.token(), now),
-        };
-        config.access.check_place(&claims, is_change)?;
-        if is_open { Ok(()) } else { config.access.check_right(&claims, is_change) }
+            has_session: self.sessions.borrow_mut().holds(cookies, token, std::time::Instant::now()),
+        }
     }
 
     async fn serve(
@@ -209,10 +215,8 @@ impl Desk {
         match route {
             Route::Health => Ok(probes::health()),
             Route::Ready => Ok(probes::ready(self).await),
-            Route::Page => Ok(page::page()),
-            Route::PageScript => Ok(page::script()),
-            Route::PageStyle => Ok(page::style()),
-            Route::Description => Ok(page::description()),
+            Route::Page(file) => Ok(page::serve(file)),
+            Route::Session => Ok(self.session(request, cookies)),
             Route::Login => self.log_in(login::read_form(request, incoming).await?),
             Route::Logout => Ok(self.log_out(cookies)),
             Route::Metrics => Ok(metrics::metrics(site, request)),
@@ -220,6 +224,7 @@ impl Desk {
             Route::DeleteUpload(id) => uploads::delete(site, &id, peer).await,
             Route::InterruptUpload(id) => uploads::interrupt(site, &id, peer).await,
             Route::Pools => Ok(pools::pools(site)),
+            Route::Recent => Ok(self.trail.recent()),
             Route::Reload => reloading::reload(site, peer).await,
             Route::Mailboxes | Route::Uploads | Route::Events => Err(Problem::not_found("asked for above")),
         }

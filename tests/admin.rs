@@ -35,7 +35,15 @@ fn refused(response: &Response, status: u16, error: &str) {
 #[track_caller]
 fn guarded_by_headers(response: &Response) {
     let policy = response.the("Content-Security-Policy");
-    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+    for part in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    ] {
         assert!(policy.contains(part), "{part} is not in {policy}");
     }
     assert!(!policy.contains("unsafe"), "{policy}");
@@ -63,11 +71,12 @@ fn the_public_address_knows_nothing_of_it() {
 #[test]
 fn without_a_token_on_loopback_nobody_need_log_in() {
     let server = Server::start_watched(&[]);
-    for path in ["/mailboxes", "/uploads", "/pools", "/metrics"] {
+    for path in ["/mailboxes", "/uploads", "/pools", "/recent", "/metrics"] {
         let response = server.ask("GET", path);
         assert_eq!(response.status, 200, "{path}");
         guarded_by_headers(&response);
     }
+    assert_eq!(server.told("/session"), serde_json::json!({ "needs_token": false, "is_admitted": true }));
     // The page may try all the same; there is no session to be had.
     let response = log_in(&server, "anything");
     assert_eq!((response.status, response.header("Set-Cookie")), (204, None));
@@ -125,6 +134,7 @@ fn a_token_must_be_shown_and_must_be_right() {
         ("DELETE", "/uploads/x"),
         ("POST", "/uploads/x/interrupt"),
         ("POST", "/reload"),
+        ("GET", "/recent"),
         ("GET", "/events"),
         ("GET", "/no/such/path"),
         ("PUT", "/pools"),
@@ -138,9 +148,17 @@ fn a_token_must_be_shown_and_must_be_right() {
 #[test]
 fn probes_and_the_page_need_no_token() {
     let server = guarded(&[]);
-    for path in ["/healthz", "/readyz", "/", "/app.js", "/style.css", "/openapi.json"] {
-        assert_eq!(server.ask("GET", path).status, 200, "{path}");
+    for path in ["/healthz", "/readyz", "/", "/app.js", "/page/dom.js", "/page/icon.svg", "/style.css", "/openapi.json"]
+    {
+        let response = server.ask("GET", path);
+        assert_eq!(response.status, 200, "{path}");
+        guarded_by_headers(&response);
     }
+    assert_eq!(server.ask("GET", "/page/dom.js").the("Content-Type"), "text/javascript; charset=utf-8");
+    assert_eq!(server.told("/session"), serde_json::json!({ "needs_token": true, "is_admitted": false }));
+    let shown = server.ask_with("GET", "/session", &[("Authorization", &bearer())], b"");
+    assert_eq!(json(&shown), serde_json::json!({ "needs_token": true, "is_admitted": true }));
+    assert!(!server.log().contains("admin request refused"), "{}", server.log());
     // A kubelet asks by the pod's address.
     for path in ["/healthz", "/readyz"] {
         assert_eq!(server.ask_with("GET", path, &[("Host", "10.9.8.7:8081")], b"").status, 200, "{path}");
@@ -171,6 +189,7 @@ fn a_login_gives_a_cookie_that_is_not_the_token() {
 
     let origin = format!("http://{}", server.admin_address());
     let read = |cookie: &str| server.ask_with("GET", "/pools", &[("Cookie", cookie)], b"").status;
+    assert_eq!(json(&server.ask_with("GET", "/session", &[("Cookie", &pair)], b""))["is_admitted"], true);
     assert_eq!((read(&pair), read(&format!("a=b; {pair}; c=d")), read("wharf_admin=x")), (200, 200, 401));
     let change = |headers: &[(&str, &str)]| server.ask_with("POST", "/reload", headers, b"");
     // What a browser sends by itself changes nothing unless the page is ours.

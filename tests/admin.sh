@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Holds the admin endpoint of a wharf binary against what others expect of it: its metrics against promtool's linter, and all
-# its operations but the endless one against their own description, with schemathesis.
+# Holds the admin endpoint of a wharf binary against what others expect of it: its metrics, and
+# the alerts on them, against promtool, and all its operations but the endless one against their own description, with
+# schemathesis.
 #
 #   tests/admin.sh [WHARF]
 #
@@ -29,6 +30,8 @@ end() {
   rm -rf "$work"
 }
 trap end EXIT
+
+promtool check rules deploy/alerts.yml
 
 cd "$work"
 "$wharf" --bind 127.0.0.1:0 --dir data --set admin.bind=127.0.0.1:0 --set "admin.token=$token" >stdout 2>stderr &

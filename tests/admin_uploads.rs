@@ -32,6 +32,72 @@ fn ids(uploads: &[Value]) -> Vec<&str> {
 }
 
 #[test]
+fn a_list_may_be_of_live_uploads_only_and_is_searched() {
+    let mut server = Server::start_watched(&[]);
+    let names: Vec<String> = (0..5)
+        .map(|_| server.create_with(&[("Upload-Length", "10"), ("Upload-Metadata", "filename QmnDpHRlLnR4dA==")]))
+        .collect();
+    // Nobody has an owner afterwards.
+    server.restart();
+    let _senders: Vec<_> = names[..2].iter().map(|path| server.stalled_patch(path, 0, 10, b"hello")).collect();
+    let (live, pages) = listed(&server, "live=true&limit=1");
+    let mut expected: Vec<&str> = names[..2].iter().map(|path| server.id_of(path)).collect();
+    expected.sort_unstable();
+    assert_eq!((ids(&live), pages), (expected, 2));
+    assert_eq!(listed(&server, "live=false").0.len(), 5);
+    // A cursor that leads into the store leads nowhere among the live ones.
+    let next = server.told("/uploads?limit=1000")["next"].as_str().expect("the store comes next").to_owned();
+    assert_eq!(
+        server.told(&format!("/uploads?live=true&cursor={next}")),
+        serde_json::json!({ "uploads": [], "next": null })
+    );
+    for (query, count) in [
+        ("text=bI%C3%84TE", 5),
+        ("text=Bi%C3%A4te", 5),
+        ("text=BI%C3%84.", 0),
+        ("text=bi%C3%A4+te", 0),
+        ("text=TE.txt", 5),
+        ("text=B%C3%A4", 0),
+    ] {
+        let found = listed(&server, query).0.len();
+        assert_eq!(found, count, "{query}");
+    }
+    assert_eq!(listed(&server, &format!("text={}", server.id_of(&names[4]).to_uppercase())).0.len(), 1);
+    for wrong in ["text=", "live=yes", "live", &format!("text={}", "x".repeat(65))] {
+        assert_eq!(server.ask("GET", &format!("/uploads?{wrong}")).status, 400, "{wrong}");
+    }
+}
+
+#[test]
+fn the_last_minutes_are_remembered_whether_or_not_somebody_looked() {
+    let server = Server::start_watched(&[]);
+    let path = server.create(10);
+    let _sender = server.stalled_patch(&path, 0, 10, b"hello");
+    wait_until("something was noted", || {
+        let told = server.told("/recent");
+        let samples = told["samples"].as_array().expect("samples");
+        samples.last().is_some_and(|last| last["leases_open"] == 1 && last["latency"][0]["method"] == "POST")
+    });
+}
+
+#[test]
+fn absences_are_in_the_timeline() {
+    let server = Server::start_watched(&[]);
+    let path = server.create(10);
+    server.patched(&path, 0, b"hello");
+    let left = std::time::Instant::now();
+    wait_until("a second has gone by", || left.elapsed() > std::time::Duration::from_millis(1100));
+    server.patched(&path, 5, b"world");
+    let told = server.upload_told(&path);
+    let marks = told["timeline"]["marks"].as_array().expect("marks");
+    let away: Vec<&str> =
+        marks.iter().filter(|mark| mark["kind"] == "away").filter_map(|mark| mark["detail"].as_str()).collect();
+    assert_eq!(away.len(), 1, "{marks:?}");
+    let ms: u64 = away[0].strip_suffix(" ms").expect("milliseconds").parse().expect("a number");
+    assert!((1000..60_000).contains(&ms), "{ms}");
+}
+
+#[test]
 fn looking_disturbs_no_upload() {
     let server = Server::start_watched(&[]);
     let path = server.create_with(&[("Upload-Length", "10"), ("Upload-Metadata", "filename aGVsbG8udHh0")]);

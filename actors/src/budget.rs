@@ -1,7 +1,10 @@
 //! The memory that bytes on their way to the store may take in the whole process. When it is spent, sockets are not
 //! read; nothing is dropped. It is held for as long as the store works, never while a client makes up its mind.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use crate::room::{Places, Room};
 
@@ -27,6 +30,7 @@ pub struct BudgetReport {
 #[derive(Debug)]
 pub struct Share {
     places: Places,
+    waited: Duration,
 }
 
 impl Budget {
@@ -40,7 +44,7 @@ impl Budget {
     #[must_use]
     pub fn try_take(&self, bytes: usize) -> Option<Share> {
         let places = self.room.try_take(self.permits(bytes)).ok()?;
-        Some(Share { places })
+        Some(Share { places, waited: Duration::ZERO })
     }
 
     /// So many bytes (or the whole budget, if that is less), as soon as they are free.
@@ -48,9 +52,9 @@ impl Budget {
     /// # Panics
     /// Never: a budget is not closed.
     pub async fn take(&self, bytes: usize) -> Share {
-        let _waiting = Waiting::on(&self.waiting);
+        let (_waiting, began) = (Waiting::on(&self.waiting), Instant::now());
         let places = self.room.take(self.permits(bytes)).await;
-        Share { places: places.expect("a budget is not closed") }
+        Share { places: places.expect("a budget is not closed"), waited: began.elapsed() }
     }
 
     /// Whether somebody waits for bytes, or less than an eighth is left.
@@ -84,10 +88,16 @@ impl Share {
         self.places.count()
     }
 
+    /// How long its taker waited for it.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// Parts so many bytes off; `None` when there are not as many.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Option<Self> {
-        self.places.split(bytes).map(|places| Self { places })
+        self.places.split(bytes).map(|places| Self { places, waited: Duration::ZERO })
     }
 
     /// Gives back all but so many bytes.

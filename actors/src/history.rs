@@ -22,6 +22,9 @@ pub const LINES: usize = 50;
 /// The most bytes of texts that lines keep together.
 const TEXTS_BYTES: usize = 2048;
 
+/// Nobody having sent is told of when it lasted so long.
+const AWAY: Duration = Duration::from_secs(1);
+
 const NO_OFFSET: u64 = u64::MAX;
 
 /// The most of them in one line.
@@ -98,6 +101,8 @@ pub(crate) struct History {
     timeline: timeline::Track,
     lines: VecDeque<Line>,
     texts: usize,
+    /// When the last request that might append ended; `None` while there is one.
+    left_ms: Option<u32>,
 }
 
 impl History {
@@ -108,6 +113,7 @@ impl History {
             timeline: timeline::Track::default(),
             lines: VecDeque::new(),
             texts: 0,
+            left_ms: Some(0),
         }
     }
 
@@ -123,6 +129,20 @@ impl History {
     /// Something befell the upload.
     pub(crate) fn mark(&mut self, mark: Mark, now: Instant) {
         self.timeline.mark(self.ms(now), mark);
+    }
+
+    /// A request may append, by this lease.
+    pub(crate) fn came_back(&mut self, lease: u64, now: Instant) {
+        let away_ms = self.left_ms.take().map_or(0, |left| self.ms(now).saturating_sub(left));
+        if Duration::from_millis(away_ms.into()) >= AWAY {
+            self.mark(Mark::Away { ms: away_ms }, now);
+        }
+        self.mark(Mark::lease(lease), now);
+    }
+
+    /// No request may append any more.
+    pub(crate) fn left(&mut self, now: Instant) {
+        self.left_ms = Some(self.ms(now));
     }
 
     /// A line was written into the log.
@@ -182,6 +202,23 @@ mod tests {
         let log = history.report().log;
         assert_eq!((log.len(), &log[0].fields[0].1[..], &log[49].fields[0].1[..]), (50, "10", "59"));
         assert!(history.lines.capacity() <= LINES);
+    }
+
+    #[test]
+    fn absences_are_told_when_they_end() {
+        let mut history = History::new();
+        let at = |secs| history.began + Duration::from_secs(secs);
+        let moments = [at(0), at(3), at(3), at(13), at(20)];
+        history.came_back(1, moments[0]);
+        history.left(moments[1]);
+        history.came_back(2, moments[2]);
+        history.left(moments[2]);
+        history.came_back(3, moments[3]);
+        // Its successor came while it was there.
+        history.came_back(4, moments[4]);
+        let marks = history.report().timeline.marks;
+        let told: Vec<_> = marks.iter().map(|mark| (mark.kind, &mark.detail[..])).collect();
+        assert_eq!(told, [("lease", "1"), ("lease", "2"), ("away", "10000 ms"), ("lease", "3"), ("lease", "4")]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, http::header};
+use serde::Serialize;
 
 use super::{
     Desk,
@@ -17,6 +18,13 @@ const FORM_MAX_BYTES: usize = 4096;
 
 /// How long a form may take to come.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether one must log in, and has.
+#[derive(Serialize)]
+struct Session {
+    needs_token: bool,
+    is_admitted: bool,
+}
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -47,6 +55,14 @@ pub(super) async fn read_form(request: &HttpRequest, incoming: Option<Incoming>)
 }
 
 impl Desk {
+    /// Whether who asks must log in first. The page looks here at its start, so that it need not be refused to find out.
+    pub(super) fn session(&self, request: &HttpRequest, cookies: &[&str]) -> HttpResponse {
+        let access = &self.site.config.borrow().access;
+        let claims = self.claims(request, cookies, access.token());
+        let is_admitted = access.check_right(&claims, false).is_ok();
+        answer::json(200, &Session { needs_token: access.token().is_some(), is_admitted })
+    }
+
     /// Opens a session for who shows the token.
     pub(super) fn log_in(&self, mut form: Query) -> Result<HttpResponse, Problem> {
         let given = form.take("token").filter(|given| !given.is_empty());

@@ -2,7 +2,10 @@
 
 use wharf_actors::UploadId;
 
-use super::answer::Problem;
+use super::{
+    answer::Problem,
+    page::{self, File},
+};
 use crate::protocol::percent;
 
 /// What is asked for.
@@ -10,12 +13,11 @@ use crate::protocol::percent;
 pub(super) enum Route {
     Health,
     Ready,
-    Page,
-    PageScript,
-    PageStyle,
-    Description,
+    Page(&'static File),
+    Session,
     Login,
     Logout,
+    Recent,
     Metrics,
     Mailboxes,
     Uploads,
@@ -35,8 +37,7 @@ impl Route {
 
     /// What says nothing about uploads, and is needed to log in.
     pub(super) fn is_open(&self) -> bool {
-        let is_page = matches!(self, Self::Page | Self::PageScript | Self::PageStyle | Self::Description);
-        self.is_probe() || is_page || matches!(self, Self::Login | Self::Logout)
+        self.is_probe() || matches!(self, Self::Page(_) | Self::Session | Self::Login | Self::Logout)
     }
 
     /// Whether it changes something.
@@ -53,23 +54,21 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
     let fixed = |get: Route| if matches!(method, "GET" | "HEAD") { Ok(get) } else { Err(Problem::method("GET, HEAD")) };
     let posted = |post: Route| if method == "POST" { Ok(post) } else { Err(Problem::method("POST")) };
     match path {
-        "/" => fixed(Route::Page),
-        "/app.js" => fixed(Route::PageScript),
-        "/style.css" => fixed(Route::PageStyle),
-        "/openapi.json" => fixed(Route::Description),
         "/healthz" => fixed(Route::Health),
         "/readyz" => fixed(Route::Ready),
         "/metrics" => fixed(Route::Metrics),
         "/mailboxes" => fixed(Route::Mailboxes),
         "/uploads" => fixed(Route::Uploads),
         "/pools" => fixed(Route::Pools),
+        "/recent" => fixed(Route::Recent),
+        "/session" => fixed(Route::Session),
         // A stream has no end that HEAD could leave out.
         "/events" if method == "GET" => Ok(Route::Events),
         "/events" => Err(Problem::method("GET")),
         "/login" => posted(Route::Login),
         "/logout" => posted(Route::Logout),
         "/reload" => posted(Route::Reload),
-        _ => upload(method, path),
+        _ => page::file(path).map_or_else(|| upload(method, path), |file| fixed(Route::Page(file))),
     }
 }
 
@@ -127,6 +126,7 @@ mod tests {
     fn other_methods_are_told_which_there_are() {
         for (method, path, allow) in [
             ("POST", "/", "GET, HEAD"),
+            ("POST", "/page/dom.js", "GET, HEAD"),
             ("OPTIONS", "/metrics", "GET, HEAD"),
             ("GET", "/reload", "POST"),
             ("GET", "/login", "POST"),
@@ -138,7 +138,7 @@ mod tests {
             let problem = route(method, path).unwrap_err();
             assert_eq!((problem.status, problem.allow), (405, Some(allow)), "{method} {path}");
         }
-        for path in ["", "*", "//", "/healthz/", "/Metrics", "/files/"] {
+        for path in ["", "*", "//", "/healthz/", "/Metrics", "/files/", "/page/", "/page/app.js", "/page/../app.js"] {
             assert_eq!(route("GET", path).unwrap_err().status, 404, "{path}");
         }
     }

@@ -33,10 +33,14 @@ struct Stats {
     uploads_live: u64,
     leases_open: u64,
     memory: Memory,
+    slow_after_ms: u64,
     kinds: Vec<Kind>,
     pools: Vec<Pool>,
     latency: Vec<Latency>,
     errors: Vec<Refused>,
+    uploads: Totals,
+    interruptions: Vec<Interrupted>,
+    store_failures: Vec<Failed>,
     log_lines_dropped_total: u64,
 }
 
@@ -45,9 +49,13 @@ struct Kind {
     kind: &'static str,
     live: u64,
     depth: usize,
+    depth_peak: usize,
     capacity: usize,
+    refused: u64,
+    restarts: u64,
     oldest_age_ms: Option<f64>,
     dwell_p99_ms: f64,
+    processing_p99_ms: f64,
     is_slow: bool,
 }
 
@@ -67,9 +75,34 @@ struct Refused {
     count: u64,
 }
 
+/// Uploads since the start.
+#[derive(Serialize)]
+struct Totals {
+    created_total: u64,
+    finished_total: u64,
+    terminated_total: u64,
+    expired_total: u64,
+    take_overs_total: u64,
+    owners_died_total: u64,
+}
+
+#[derive(Serialize)]
+struct Interrupted {
+    cause: &'static str,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    store: &'static str,
+    operation: &'static str,
+    reason: &'static str,
+    count: u64,
+}
+
 /// What a rate is counted from.
 #[derive(Clone, Copy)]
-struct Mark {
+pub(super) struct Mark {
     at: Instant,
     received_bytes: u64,
     requests: u64,
@@ -127,17 +160,20 @@ impl Stats {
     /// The stats of now; rates are those since `before`.
     fn gather(site: &Site, before: Option<Mark>, began: Instant) -> (Self, Mark) {
         let (tally, report) = (site.uploads.tally(), site.metrics.report());
-        let requests = report.begun.iter().map(|(_, count)| count).sum();
-        let mark = Mark { at: Instant::now(), received_bytes: tally.bytes_received, requests };
+        let mark = Mark::now(site);
         let (received_bytes_per_sec, requests_per_sec) = before.map_or((0, 0.0), |before| mark.rates(before));
         let seen = Seen::now(site);
         let kinds = seen.mailboxes.kinds.iter().map(|kind| Kind {
             kind: kind.kind,
             live: kind.live,
             depth: kind.depth,
+            depth_peak: kind.depth_peak,
             capacity: kind.capacity,
+            refused: kind.refused,
+            restarts: kind.restarts,
             oldest_age_ms: seen.oldest(kind.kind).map(units::ms),
             dwell_p99_ms: units::ms(kind.dwell.last_minute.p99),
+            processing_p99_ms: units::ms(kind.processing.last_minute.p99),
             is_slow: seen.is_slow(kind),
         });
         let latency = site.metrics.recent().into_iter().map(|(method, Recent { count, p50, p99, max })| Latency {
@@ -148,24 +184,41 @@ impl Stats {
             max_ms: units::ms(max),
         });
         let errors = report.refused.iter();
+        let interruptions = tally.interruptions.into_iter().filter(|(_, count)| *count > 0);
+        let operations = site.uploads.store_report().operations;
+        let failures = operations.iter().flat_map(|of| {
+            let (store, operation) = (of.store, of.operation);
+            of.failures.iter().map(move |(reason, count)| Failed { store, operation, reason, count: *count })
+        });
         let stats = Self {
             at: units::now(),
             version: env!("CARGO_PKG_VERSION"),
             uptime_secs: began.elapsed().as_secs(),
-            received_bytes_total: tally.bytes_received,
+            received_bytes_total: mark.received_bytes,
             received_bytes_per_sec,
-            requests_total: requests,
+            requests_total: mark.requests,
             requests_per_sec,
             connections: (site.connections)(),
             uploads_live: tally.owners_live,
             leases_open: tally.leases_open,
             memory: site.uploads.budget_report().into(),
+            slow_after_ms: u64::try_from(seen.mailboxes.slow_after.as_millis()).unwrap_or(u64::MAX),
             kinds: kinds.collect(),
             pools: pools::all(site),
             latency: latency.collect(),
             errors: errors
                 .map(|refused| Refused { status: refused.status, code: refused.code, count: refused.count })
                 .collect(),
+            uploads: Totals {
+                created_total: tally.created,
+                finished_total: tally.finished,
+                terminated_total: tally.terminated,
+                expired_total: tally.expired,
+                take_overs_total: tally.take_overs,
+                owners_died_total: tally.owners_died,
+            },
+            interruptions: interruptions.map(|(cause, count)| Interrupted { cause: cause.name(), count }).collect(),
+            store_failures: failures.collect(),
             log_lines_dropped_total: site.log.dropped(),
         };
         (stats, mark)
@@ -173,7 +226,13 @@ impl Stats {
 }
 
 impl Mark {
-    fn rates(self, before: Self) -> (u64, f64) {
+    pub(super) fn now(site: &Site) -> Self {
+        let requests = site.metrics.report().begun.iter().map(|(_, count)| count).sum();
+        Self { at: Instant::now(), received_bytes: site.uploads.tally().bytes_received, requests }
+    }
+
+    /// Bytes and requests a second since then.
+    pub(super) fn rates(self, before: Self) -> (u64, f64) {
         let millis = u64::try_from((self.at - before.at).as_millis()).unwrap_or(u64::MAX).max(1);
         let bytes = self.received_bytes.saturating_sub(before.received_bytes);
         let requests = self.requests.saturating_sub(before.requests);

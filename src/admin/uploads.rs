@@ -28,6 +28,9 @@ const BYTES_MAX: u64 = (1 << 53) - 1;
 
 const SECS_MAX: u64 = 1_000_000_000;
 
+/// The longest text that is searched for.
+const TEXT_MAX: usize = 64;
+
 #[derive(Serialize)]
 struct Page {
     uploads: Vec<Line>,
@@ -60,6 +63,8 @@ struct Filter {
     younger_than: Option<Duration>,
     min_bytes: Option<u64>,
     max_bytes: Option<u64>,
+    /// In small letters.
+    text: Option<String>,
 }
 
 impl Filter {
@@ -68,7 +73,12 @@ impl Filter {
         let states = [Receiving, Idle, Waiting, Finished, Ending].map(|state| (state.name(), state));
         let mut secs = |name| query.whole(name, 0..=SECS_MAX).map(|secs| secs.map(Duration::from_secs));
         let (older_than, younger_than) = (secs("older_than_secs")?, secs("younger_than_secs")?);
+        let text = query.take("text");
+        if text.as_ref().is_some_and(|text| !(1..=TEXT_MAX).contains(&text.chars().count())) {
+            return Err(Problem::bad_request(format!("text: must have from 1 to {TEXT_MAX} characters")));
+        }
         Ok(Self {
+            text: text.map(|text| text.to_lowercase()),
             older_than,
             younger_than,
             state: query.choice("state", &states)?,
@@ -85,6 +95,10 @@ impl Filter {
             && self.younger_than.is_none_or(|most| age < most)
             && self.min_bytes.is_none_or(|least| size.is_some_and(|size| size >= least))
             && self.max_bytes.is_none_or(|most| size.is_some_and(|size| size <= most))
+            && self.text.as_ref().is_none_or(|text| {
+                let holds = |of: &str| of.to_lowercase().contains(text);
+                holds(upload.id.as_str()) || upload.filename.as_deref().is_some_and(holds)
+            })
     }
 }
 
@@ -107,16 +121,22 @@ impl From<Listed> for Line {
 pub(super) async fn list(site: &Site, mut query: Query) -> Result<HttpResponse, Problem> {
     let filter = Filter::read(&mut query)?;
     let limit = query.whole("limit", 1..=1000)?.unwrap_or(LIMIT);
+    let only_live = query.choice("live", &[("true", true), ("false", false)])?.unwrap_or(false);
     let cursor = query.take("cursor");
     query.end()?;
     let cursor = cursor.map(|text| {
         ListCursor::parse(&text)
             .ok_or_else(|| Problem::not_found("the cursor is none that was given: begin without one"))
     });
-    let page = site.uploads.list(cursor.transpose()?, limit).await.map_err(refused)?;
+    let cursor = cursor.transpose()?;
+    let leads_on = |cursor: &ListCursor| !only_live || cursor.is_live();
+    if cursor.as_ref().is_some_and(|cursor| !leads_on(cursor)) {
+        return Ok(answer::json(200, &Page { uploads: Vec::new(), next: None }));
+    }
+    let page = site.uploads.list(cursor, limit).await.map_err(refused)?;
     let now = SystemTime::now();
     let uploads = page.uploads.into_iter().filter(|upload| filter.lets_through(upload, now)).map(Line::from);
-    let next = page.next.map(|next| next.to_string());
+    let next = page.next.filter(leads_on).map(|next| next.to_string());
     Ok(answer::json(200, &Page { uploads: uploads.collect(), next }))
 }
 
@@ -158,11 +178,11 @@ mod tests {
 
     fn upload(length: Option<u64>, offset: Option<u64>, age_secs: u64, now: SystemTime) -> Listed {
         Listed {
-            id: UploadId::parse("a").unwrap(),
+            id: UploadId::parse("0a1b").unwrap(),
             state: UploadState::Idle,
             offset,
             length,
-            filename: None,
+            filename: Some("Täg.txt".to_owned()),
             is_live: false,
             rate_bytes_per_sec: None,
             peer: None,
@@ -193,6 +213,10 @@ mod tests {
             ("min_bytes=101", false),
             ("max_bytes=99", false),
             ("state=idle&min_bytes=101", false),
+            ("text=0A1", true),
+            ("text=T%C3%84G", true),
+            ("text=tag.txt.", false),
+            ("text=0a1&min_bytes=101", false),
         ] {
             assert_eq!(filter(query).lets_through(&known, now), is_shown, "{query}");
         }

@@ -47,17 +47,21 @@ export async function file(test, name, content) {
   return { name, path: place, bytes }
 }
 
-/** A server of its own for a test, which must end in order when the test does. Started again, it has another port. */
+/**
+ * A server of its own for a test, which must end in order when the test does. Started again, it has another port; but its
+ * admin endpoint, which it has when `admin.bind` is set, stays where it is.
+ */
 export async function startWharf(test, settings = {}) {
   const binary = process.env.WHARF_BIN
   assert.ok(binary, 'WHARF_BIN must name the binary; tests/browser/run.sh sets it')
   const home = await mkdtemp(path.join(tmpdir(), 'wharf-browser-'))
-  const flags = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])
+  const set = { ...(settings['admin.bind'] ? {} : { 'admin.enabled': false }), ...settings }
   const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WHARF__')))
-  const server = { log: '' }
+  const server = { log: '', home }
   let child, ended
   server.start = async () => {
-    child = spawn(binary, ['--bind', '127.0.0.1:0', '--set', 'admin.enabled=false', '--dir', path.join(home, 'data'), '--set', 'timeouts.shutdown_secs=1', ...flags], {
+    const flags = Object.entries(set).flatMap(([key, value]) => ['--set', `${key}=${value}`])
+    child = spawn(binary, ['--bind', '127.0.0.1:0', '--dir', path.join(home, 'data'), '--set', 'timeouts.shutdown_secs=1', ...flags], {
       cwd: home, env: environment, stdio: ['ignore', 'pipe', 'pipe'],
     })
     ended = once(child, 'exit')
@@ -70,6 +74,9 @@ export async function startWharf(test, settings = {}) {
     })
     server.origin = new URL(server.url).origin
     server.port = Number(new URL(server.url).port)
+    if (!settings['admin.bind']) return
+    server.admin = await until('wharf says where it tells of itself', () => server.said.match(/tells of itself at (http:\/\/\S+)\//)?.[1])
+    set['admin.bind'] = new URL(server.admin).host
   }
   server.stop = async () => {
     child.kill('SIGTERM')
@@ -87,6 +94,52 @@ export async function startWharf(test, settings = {}) {
 /** Asks wharf past the browser and any cable. */
 export function ask(server, method, url) {
   return fetch(new URL(new URL(url).pathname, server.url), { method, headers: { 'Tus-Resumable': '1.0.0' } })
+}
+
+/** A client that sends an upload as slowly as a test wants it, over a socket of its own. */
+export class Sender {
+  answer = ''
+  isClosed = false
+
+  /** Creates an upload with this metadata: its URL. */
+  static async create(server, { length, ...metadata }) {
+    const pairs = Object.entries(metadata).map(([name, value]) => `${name} ${Buffer.from(value).toString('base64')}`)
+    const headers = { 'Tus-Resumable': '1.0.0', 'Upload-Length': String(length), ...(pairs.length > 0 && { 'Upload-Metadata': pairs.join(',') }) }
+    const response = await fetch(server.url, { method: 'POST', headers })
+    assert.equal(response.status, 201)
+    const url = new URL(response.headers.get('Location'), server.url).href
+    return { url, id: decodeURIComponent(url.slice(server.url.length)), length }
+  }
+
+  /** Begins a request that sends the rest of an upload, and none of its bytes yet. */
+  static async open(test, server, { url, length }, offset = 0) {
+    const sender = new Sender()
+    sender.socket = net.connect(server.port, '127.0.0.1')
+    sender.socket.on('data', (bytes) => { sender.answer += bytes })
+    sender.socket.on('error', () => {})
+    sender.socket.on('close', () => { sender.isClosed = true })
+    test.after(() => sender.socket.destroy())
+    await once(sender.socket, 'connect')
+    sender.socket.write(`PATCH ${new URL(url).pathname} HTTP/1.1\r\nHost: wharf\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: ${offset}\r\n`
+      + `Content-Type: application/offset+octet-stream\r\nContent-Length: ${length - offset}\r\n\r\n`)
+    return sender
+  }
+
+  send(bytes) {
+    this.socket.write(typeof bytes === 'number' ? Buffer.alloc(bytes, 7) : bytes)
+  }
+
+  /** Sends a piece again and again, until it is stopped. */
+  drip(test, bytes, everyMs) {
+    const timer = setInterval(() => this.send(bytes), everyMs)
+    test.after(() => clearInterval(timer))
+    return () => clearInterval(timer)
+  }
+
+  /** Breaks off without a word. */
+  cut() {
+    this.socket.resetAndDestroy()
+  }
 }
 
 /** Asserts that an upload is whole, and is these bytes. */

@@ -33,7 +33,8 @@ pub struct Timeline {
 pub struct MarkReport {
     /// When, since the beginning.
     pub at: Duration,
-    /// What: `lease`, `take_over`, `cut`, `store_wait`, `finished`, `owner`.
+    /// What: `lease`, `take_over`, `cut`, `away`, `store_wait`, `memory_wait`, `finished`, `owner`. Waits are told when they
+    /// end, with how long they took.
     pub kind: &'static str,
     /// More of it, in words.
     pub detail: String,
@@ -48,8 +49,12 @@ pub(crate) enum Mark {
     TakeOver,
     /// A request ended before its time.
     Cut(Interruption),
+    /// Nobody was sending for a while, and somebody is again.
+    Away { ms: u32 },
     /// The store took long for something.
     StoreWait { work: Work, ms: u32 },
+    /// There was no memory for bytes that had come.
+    MemoryWait { ms: u32 },
     /// All bytes are there.
     Finished,
     /// A new owner.
@@ -68,6 +73,8 @@ impl Mark {
             Self::Lease { high, low } => ("lease", (u64::from(high) << 32 | u64::from(low)).to_string()),
             Self::TakeOver => ("take_over", String::new()),
             Self::Cut(cause) => ("cut", cause.words().to_owned()),
+            Self::Away { ms } => ("away", format!("{ms} ms")),
+            Self::MemoryWait { ms } => ("memory_wait", format!("{ms} ms")),
             Self::StoreWait { work, ms } => ("store_wait", format!("{} {ms} ms", work.name())),
             Self::Finished => ("finished", String::new()),
             Self::Owner => ("owner", String::new()),

@@ -31,6 +31,7 @@ impl Receive<Append> for Upload {
 
     fn receive(&mut self, message: Append, context: &mut Context<Self>) {
         trip("append");
+        self.note_memory_wait(message.share.waited());
         let pieces = Pieces { bytes: message.pieces, share: message.share };
         self.on(Event::Append(message.asker, message.lease, pieces), context);
     }

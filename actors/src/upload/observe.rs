@@ -158,7 +158,14 @@ impl Upload {
         let Some((work, at)) = begun.0 else { return };
         let took = at.elapsed();
         if took >= LONG_WAIT {
-            self.mark(Mark::StoreWait { work, ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX) });
+            self.mark(Mark::StoreWait { work, ms: millis(took) });
+        }
+    }
+
+    /// Bytes were read only when there was memory for them.
+    pub(super) fn note_memory_wait(&mut self, waited: Duration) {
+        if waited >= LONG_WAIT {
+            self.mark(Mark::MemoryWait { ms: millis(waited) });
         }
     }
 
@@ -170,8 +177,9 @@ impl Upload {
             self.mark(Mark::TakeOver);
             self.directory.events().tell(|| Event::UploadTakenOver { id: self.id.clone(), offset });
         }
-        self.mark(Mark::lease(lease));
         if METERED {
+            let now = Instant::now();
+            self.history().came_back(lease, now);
             self.sight.lease_opened(lease, asker.peer, SystemTime::now());
         }
         if offset > 0 {
@@ -186,13 +194,22 @@ impl Upload {
     /// The lease was committed: its holder has all it wanted.
     pub(super) fn on_committed(&mut self) {
         self.holder = None;
+        self.on_left();
+    }
+
+    /// Nobody may append any more, until somebody comes.
+    fn on_left(&mut self) {
         self.sight.lease_ended();
+        if METERED {
+            let now = Instant::now();
+            self.history().left(now);
+        }
     }
 
     /// The lease is over: one line in the log, when it did not end as its holder wanted.
     fn end_of_lease(&mut self) {
         let Some(holder) = self.holder.take() else { return };
-        self.sight.lease_ended();
+        self.on_left();
         let Holder { request_id, departure, ended, by, .. } = holder;
         let cause: Interruption = match (ended, departure) {
             (Some(end), _) => end.into(),
@@ -269,4 +286,8 @@ impl Upload {
             history: self.history.as_ref().map(|history| history.report()),
         }
     }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

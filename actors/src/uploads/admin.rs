@@ -15,7 +15,7 @@ use crate::{
     BudgetReport, UploadId,
     directory::Owner,
     events::{Event, Listener},
-    post::{MailboxReport, PoolReport, Unanswered},
+    post::{KindReport, MailboxReport, PoolReport, Unanswered},
     reaper::Wake,
     storage::{Sighting, StorageError, StoreReport},
     tally::TallyReport,
@@ -37,10 +37,8 @@ impl Uploads {
     /// What the mailboxes look like now. Asks no actor, so a stuck one is visible.
     #[must_use]
     pub fn mailboxes(&self) -> Mailboxes {
-        let StoreReport { mut kinds, mailboxes: mut workers, .. } = self.directory.storage().report();
-        let (owners, reaper) = (self.directory.meter(), self.reaper.gauge());
-        kinds.insert(0, owners.report());
-        kinds.insert(1, reaper.kind().report());
+        let StoreReport { kinds, mailboxes: mut workers, .. } = self.directory.storage().report();
+        let (kinds, reaper) = (self.with_own(kinds), self.reaper.gauge());
         workers.push(MailboxReport::of(reaper, String::new()));
         let uploads = self.directory.owners_behind("").into_iter();
         let uploads = uploads.map(|(id, owner)| MailboxReport::of(owner.post.gauge(), id.as_str().to_owned()));
@@ -51,6 +49,17 @@ impl Uploads {
             uploads: uploads.collect(),
             died: self.directory.died(),
         }
+    }
+
+    /// What all mailboxes of each kind look like now, which takes as long however many there are.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<KindReport> {
+        self.with_own(self.directory.storage().report().kinds)
+    }
+
+    fn with_own(&self, mut kinds: Vec<KindReport>) -> Vec<KindReport> {
+        kinds.splice(0..0, [self.directory.meter().report(), self.reaper.gauge().kind().report()]);
+        kinds
     }
 
     /// What is metered below the store: its operations, the calls to what lies behind it, its pools.

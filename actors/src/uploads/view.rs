@@ -106,6 +106,12 @@ pub(super) enum ListPlace {
 const CURSOR_MAX: usize = 8 * 1024;
 
 impl ListCursor {
+    /// Whether it leads to uploads that have owners.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self.place, ListPlace::Live(_))
+    }
+
     /// Reads what [`fmt::Display`] wrote; `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
