@@ -22,7 +22,10 @@ impl Run {
     #[track_caller]
     pub(crate) fn of(url: &str, flags: &[&str]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
-        command.args(["doctor", url, "--pause", "1"]).args(flags);
+        command.args(["doctor", url]).args(flags);
+        if !flags.iter().any(|flag| flag.starts_with("--pause")) {
+            command.arg("--pause=1");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Running(command.spawn().expect("the binary starts"));
         let stdout = drain(child.0.stdout.take().expect("stdout"));

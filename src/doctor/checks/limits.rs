@@ -58,7 +58,8 @@ async fn announce(on: &mut Examination<'_>, path: &str, length: u64) -> Result<O
         let answer = match exchange.next(REFUSES_WITHIN).await {
             Ok(answer) if answer.status < 200 => continue,
             Err(Failure::Silent(_)) => continue,
-            Err(Failure::Ended(how)) => return Ok(Some((how, true))),
+            // A time-out, for one: whoever minds the length says so.
+            Err(Failure::Ended(_)) => return Ok(None),
             answer => answer?,
         };
         let is_of_front = on.is_of_front(&answer);
