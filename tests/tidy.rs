@@ -416,6 +416,8 @@ fn trespasses_are_found() {
         ("wharf_actors::storage::s3::client::rusoto", "wharf_actors::UploadId"),
         ("wharf_actors::storage::s3::client::body", "hyper::Request"),
         ("wharf_actors::storage::s3::keeper", "rusoto_s3::S3"),
+        ("wharf::doctor::checks", "wharf::protocol::Header"),
+        ("wharf::doctor::wire", "hyper::Request"),
         ("wharf::service", "aws_config::Region"),
         ("wharf::service", "rusoto_core::Region"),
     ] {

@@ -144,7 +144,8 @@ pub(super) async fn overridden(on: &mut Examination<'_>, path: &str) -> Result<(
     if !answer.is_success() || !answer.has("upload-offset") && !on.report.has(&Problem::AnswerStripped("Upload-Offset"))
     {
         let sent = format!("POST {} with X-HTTP-Method-Override: PATCH", excerpt(path));
-        on.report.find(Problem::RequestStripped("X-HTTP-Method-Override"), sent, answer.quoted());
+        let got = format!("{}, as from a server that does not know the header", answer.quoted());
+        on.report.find(Problem::RequestStripped("X-HTTP-Method-Override"), sent, got);
     }
     Ok(())
 }
