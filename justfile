@@ -26,6 +26,11 @@ clients:
     cargo build --release
     tests/clients/run.sh
 
+# The doctor on another tus server, from npm, behind nginx. Its other tests: `cargo test --workspace --test doctor`.
+doctor:
+    cargo build --release
+    tests/doctor/run.sh
+
 # The upload page in Chromium; installs playwright-core from npm once, and Chromium by apt when it is missing.
 browser:
     cargo build --release

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(feature = "doctor")]
+use crate::doctor;
 use crate::settings::{Override, Overrides};
 
 const EXAMPLES: &str = "\
@@ -18,6 +20,8 @@ Examples:
       Set keys that have no flag of their own.
   wharf check --config /etc/wharf/settings.toml
       Say what is wrong with the settings, or print them all and where each came from.
+  wharf doctor https://example.com/files/
+      Find out what a proxy in front of a tus server does to uploads, and how to mend it.
 
 Each setting is also a variable: WHARF__SERVER__BIND, WHARF__POOLS__UPLOADS__ARBITERS and so on.
 Flags win over variables, variables over the settings file, the file over what is built in.";
@@ -28,7 +32,7 @@ Flags win over variables, variables over the settings file, the file over what i
     name = "wharf",
     version,
     about = "A server for resumable uploads (tus 1.0.0) that stores on the local disk",
-    override_usage = "wharf [FLAGS]\n       wharf check [FLAGS]",
+    override_usage = "wharf [FLAGS]\n       wharf check [FLAGS]\n       wharf doctor URL [FLAGS]",
     after_help = EXAMPLES,
     // A flag before the subcommand would go unheard.
     args_conflicts_with_subcommands = true,
@@ -48,7 +52,8 @@ impl Arguments {
     pub fn flags(&self) -> &Flags {
         match &self.task {
             Some(Task::Check(flags)) => flags,
-            None => &self.flags,
+            // The doctor has flags of its own, and no settings.
+            _ => &self.flags,
         }
     }
 }
@@ -59,6 +64,12 @@ pub enum Task {
     /// Check the settings, print them as they apply and where each came from
     #[command(override_usage = "wharf check [FLAGS]")]
     Check(Flags),
+    /// Upload through the proxies in front of a tus server, and name what is in the way
+    #[cfg(feature = "doctor")]
+    #[command(
+        after_help = "Ends with 0 if nothing is in the way, 1 if something is, 2 if that could not be found out."
+    )]
+    Doctor(doctor::Options),
 }
 
 /// The flags that change settings.

@@ -4,6 +4,8 @@
 //! who may use whom, are listed in ARCHITECTURE.md and enforced by `tests/tidy.rs`.
 
 mod admin;
+#[cfg(feature = "doctor")]
+pub mod doctor;
 pub mod flags;
 mod metrics;
 mod page;

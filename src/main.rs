@@ -13,6 +13,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = flags::Arguments::parse();
+    #[cfg(feature = "doctor")]
+    if let Some(flags::Task::Doctor(options)) = &arguments.task {
+        return actix_rt::System::new().block_on(wharf::doctor::run(options));
+    }
     let source = Source { overrides: arguments.flags().overrides(), directory: PathBuf::from(".") };
     let loaded = match settings::load(&source.overrides, settings::process_environment(), &source.directory) {
         Ok(loaded) => loaded,

@@ -25,7 +25,7 @@ mod escape;
 mod json;
 mod text;
 
-pub use escape::{HOSTILE_MAX_BYTES, Hostile, hostile};
+pub use escape::{HOSTILE_MAX_BYTES, Hostile, escaped, hostile};
 
 /// How long the end of the process waits for lines to be written: a log that nobody reads must not keep it.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);

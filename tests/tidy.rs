@@ -137,7 +137,14 @@ const RULES: &[Rule] = &[
         never: &["tokio::", "actix", "futures_util::", "std::net::Tcp", "std::thread"],
         except: &[],
     },
-    Rule { room: "wharf::flags", own: &["wharf::settings"], never: OUTSIDE, except: &[] },
+    Rule { room: "wharf::flags", own: &["wharf::doctor", "wharf::settings"], never: OUTSIDE, except: &[] },
+    // A client of the protocol: it knows nothing of the server that it is compiled into.
+    Rule {
+        room: "wharf::doctor",
+        own: &["wharf::telemetry::escaped"],
+        never: &["actix", "wharf_actors", "std::fs", "std::env", "std::thread", "tokio::fs", "hyper"],
+        except: &["rustls"],
+    },
     Rule {
         room: "wharf::telemetry",
         own: &["wharf::settings::"],
@@ -148,7 +155,14 @@ const RULES: &[Rule] = &[
     // `main.rs` and `lib.rs`.
     Rule {
         room: "wharf",
-        own: &["wharf::flags", "wharf::reload", "wharf::settings", "wharf::telemetry", "wharf::service"],
+        own: &[
+            "wharf::doctor",
+            "wharf::flags",
+            "wharf::reload",
+            "wharf::settings",
+            "wharf::telemetry",
+            "wharf::service",
+        ],
         never: &["actix_web", "actix_http", "wharf_actors", "std::fs", "std::net"],
         except: &[],
     },
@@ -402,6 +416,8 @@ fn trespasses_are_found() {
         ("wharf_actors::storage::s3::client::rusoto", "wharf_actors::UploadId"),
         ("wharf_actors::storage::s3::client::body", "hyper::Request"),
         ("wharf_actors::storage::s3::keeper", "rusoto_s3::S3"),
+        ("wharf::doctor::checks", "wharf::protocol::Header"),
+        ("wharf::doctor::wire", "hyper::Request"),
         ("wharf::service", "aws_config::Region"),
         ("wharf::service", "rusoto_core::Region"),
     ] {

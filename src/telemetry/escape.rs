@@ -50,6 +50,14 @@ fn is_unsafe(character: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Text from outside, fit for a terminal.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    push_text(&mut line, text);
+    line
+}
+
 /// Adds text that is no value: unsafe characters are escaped.
 pub(super) fn push_text(line: &mut String, text: &str) {
     for character in text.chars() {
