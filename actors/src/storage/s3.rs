@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{Budget, Info, Record, UploadId, parts::Parts, storage::info_json};
 use client::{Attributes, Call, Client, ClientError, ErrorKind as S3Error};
-use plan::{PART_MIN_BYTES, Sizes};
+use keeper::Relief;
+use plan::Sizes;
 use reader::S3Reader;
 use retry::{RetryPolicy, retried};
 
@@ -61,9 +62,6 @@ pub struct Config {
     pub retry: RetryPolicy,
 }
 
-/// Room for some tails, which are hardly ever longer than the smallest part.
-const SPARE_BYTES: usize = 4 * PART_MIN_BYTES as usize;
-
 /// The store.
 pub struct S3Store {
     shared: Arc<Shared>,
@@ -74,8 +72,7 @@ pub(crate) struct Shared {
     client: Arc<dyn Client>,
     parts: Parts,
     budget: Arc<Budget>,
-    /// Memory for tails that are read back while the budget is spent.
-    spare: Budget,
+    relief: Relief,
     config: Config,
     sizes: Sizes,
     logger: Logger,
@@ -111,8 +108,8 @@ impl S3Store {
         let keepers = AtomicU64::new(0);
         let left_with = Cache::new(REMEMBERED);
         let client = parts.meters_of_calls().over(client);
-        let spare = Budget::new(SPARE_BYTES);
-        Self { shared: Arc::new(Shared { client, parts, budget, spare, config, sizes, logger, keepers, left_with }) }
+        let relief = Relief::default();
+        Self { shared: Arc::new(Shared { client, parts, budget, relief, config, sizes, logger, keepers, left_with }) }
     }
 
     fn op<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Op<T>

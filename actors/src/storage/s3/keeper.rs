@@ -26,10 +26,13 @@ use crate::{
     storage::{ErrorKind, PartReport, StorageError, Ticket, Written},
 };
 use buffer::Buffer;
+use memory::Habits;
+pub(super) use memory::Relief;
 use sending::{GivenUp, Sending};
 
 mod buffer;
 mod ending;
+mod memory;
 mod sending;
 
 /// How often a keeper with bytes in memory looks whether others need that.
@@ -71,6 +74,8 @@ pub(super) struct Keeper {
     loaded: bool,
     /// From here on bytes are tentative.
     staged: Option<u64>,
+    /// Since when it holds memory, by what was seen.
+    habits: Habits,
     under_way: FuturesUnordered<Sending>,
     failure: Option<StorageError>,
     /// Whether S3 has said that there is no such multipart upload.
@@ -114,6 +119,7 @@ impl Keeper {
             tail_exists: found != tail::Found::Nothing,
             loaded: tail.is_none(),
             staged: None,
+            habits: Habits::default(),
             under_way: FuturesUnordered::new(),
             failure: None,
             is_aborted: false,
@@ -205,6 +211,7 @@ impl Keeper {
             return Written { len: 0, failure: Some(error) };
         }
         self.buffer.push(data, shares);
+        self.habits.wrote();
         self.send_full_parts().await;
         // They are taken, whatever has become of parts: some may be durable already, so the owner must count them.
         Written { len, failure: self.failure.clone() }
@@ -264,58 +271,6 @@ impl Keeper {
             self.tail = None;
             // It can stay: the next look at it is as good.
             self.tail_exists = self.shared.delete(vec![keys::tail(&self.key)]).await.is_err();
-        }
-    }
-
-    /// Reads the tail back, so that something can be put behind it.
-    async fn load(&mut self) -> Result<(), StorageError> {
-        if self.loaded {
-            return Ok(());
-        }
-        let share = self.share_for_tail().await;
-        let mut bytes = tail::load(&self.shared, &self.key).await.map_err(failed("read the tail"))?.unwrap_or_default();
-        let expected = usize::try_from(self.tail.map_or(0, |tail| tail.len)).unwrap_or(usize::MAX);
-        if bytes.len() < expected {
-            return Err(StorageError::new(ErrorKind::Failed, "read the tail", "it is shorter than before"));
-        }
-        // One that was put without an answer begins with the same bytes; those behind them were never acknowledged.
-        bytes.truncate(expected);
-        self.buffer.push(vec![bytes], vec![share]);
-        self.loaded = true;
-        Ok(())
-    }
-
-    /// Memory for the tail. When the budget has none for long it comes from beside it: what waits to be put behind the tail
-    /// may be the very memory that is missing. That is bounded too, and comes back as any other does.
-    async fn share_for_tail(&mut self) -> Share {
-        let len = usize::try_from(self.tail.map_or(0, |tail| tail.len)).unwrap_or(usize::MAX);
-        let spare = async {
-            tokio::time::sleep(LOOK_AROUND).await;
-            self.shared.spare.take(len).await
-        };
-        tokio::select! {
-            biased;
-            share = self.shared.budget.take(len) => share,
-            share = spare => share,
-        }
-    }
-
-    /// Gives memory back that others wait for.
-    async fn relieve(&mut self) {
-        if self.staged.is_none() && self.failure.is_none() && self.shared.budget.is_scarce() {
-            // What fails here fails again when somebody waits for it.
-            if self.sync().await.is_ok() {
-                self.rest();
-            }
-        }
-    }
-
-    /// Drops from memory what the tail has.
-    fn rest(&mut self) {
-        if let Some(tail) = self.tail.filter(|tail| tail.start == self.plan.end() && tail.len == self.buffer.len()) {
-            debug_assert!(tail.len > 0);
-            self.buffer = Buffer::default();
-            self.loaded = false;
         }
     }
 

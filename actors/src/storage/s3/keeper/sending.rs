@@ -32,7 +32,10 @@ impl Keeper {
     pub(super) async fn send_full_parts(&mut self) {
         // Behind a part that failed none counts.
         while self.staged.is_none() && self.failure.is_none() {
-            let size = self.shared.sizes.next(self.plan.used(), self.plan.end(), self.info.length);
+            let (used, end, length) = (self.plan.used(), self.plan.end(), self.info.length);
+            let sizes = self.shared.sizes;
+            let size =
+                if self.shared.is_stuck() { sizes.least(used, end, length) } else { sizes.next(used, end, length) };
             if self.buffer.len() < size {
                 return;
             }
@@ -61,8 +64,12 @@ impl Keeper {
             body,
             shares,
         };
-        let sending = self.shared.parts.upload(part);
-        self.under_way.push(Box::pin(async move { (number, sending.await) }));
+        let (sending, counted) = (self.shared.parts.upload(part), self.shared.relief.count(len));
+        self.habits.sent();
+        self.under_way.push(Box::pin(async move {
+            let _counted = counted;
+            (number, sending.await)
+        }));
         // Handed over now, not when somebody waits for it.
         if let Some(Some((number, result))) = self.under_way.next().now_or_never() {
             self.on_part(number, result);
