@@ -376,10 +376,13 @@ test('a proxy may serve all of it below a path', async (test) => {
 
 test('a keyboard is enough, and nothing is said twice', async (test) => {
   const { cable, page } = await visitByCable(test)
+  // Waited for from the start: what catches the chooser must be in its place before the key is pressed.
+  const choosing = page.waitForEvent('filechooser')
   await page.bringToFront()
   await page.keyboard.press('Tab')
   assert.equal(await page.evaluate(() => document.activeElement.id), 'choose')
-  const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Enter')])
+  await page.keyboard.press('Enter')
+  const chooser = await choosing
   const large = await file(test, 'film.mp4', LARGE_BYTES)
   const held = cable.holdAfter(HELD_BYTES)
   await chooser.setFiles(large.path)
