@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_quoted_steers_no_terminal() {
         let hostile = answer(&[("server", "\u{1b}[2Jx\u{202e}")], "ERR_A\r\n\u{7}");
-        assert_eq!(hostile.quoted(), "409 from \\u{1b}[2Jx\\u{202e}: ERR_A");
+        assert_eq!(hostile.quoted(), "409 from \\u{1b}[2Jx\\u{202e}: ERR_A\\r\\n\\u{7}");
         assert_eq!(hostile.shown("server"), "server: \\u{1b}[2Jx\\u{202e}");
         assert_eq!(excerpt(&"\u{e9}".repeat(500)).chars().count(), QUOTED_LETTERS + 3);
     }

@@ -10,6 +10,9 @@ use std::{
 /// Instead of an answer: nothing, and the connection stays.
 pub(crate) const SILENCE: &[u8] = b"\0silence";
 
+/// What a head is answered with: these bytes, and then those again and again, if there are any.
+type Words = (Vec<u8>, Vec<u8>);
+
 /// It serves until the test's process ends.
 pub(crate) struct Fake(SocketAddr);
 
@@ -20,7 +23,7 @@ impl Fake {
     }
 
     /// Answers with these bytes, and then with those again and again.
-    pub(crate) fn start_endless(answer: impl Fn(&str) -> (Vec<u8>, Vec<u8>) + Send + Sync + 'static) -> Fake {
+    pub(crate) fn start_endless(answer: impl Fn(&str) -> Words + Send + Sync + 'static) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         let answer = Arc::new(answer);
@@ -39,7 +42,7 @@ impl Fake {
 }
 
 /// One request, and one answer. What fails is the other side's doing: it has closed.
-fn serve(mut stream: TcpStream, answer: &(dyn Fn(&str) -> (Vec<u8>, Vec<u8>) + Send + Sync)) {
+fn serve(mut stream: TcpStream, answer: &(dyn Fn(&str) -> Words + Send + Sync)) {
     let mut received = Vec::new();
     let mut byte = [0; 1];
     while !received.ends_with(b"\r\n\r\n") {

@@ -30,7 +30,11 @@ done
 work=$(mktemp -d)
 children=()
 clean_up() {
-  if ((${#children[@]} > 0)); then kill -KILL "${children[@]}" 2>/dev/null || true; fi
+  if ((${#children[@]} > 0)); then
+    kill -KILL "${children[@]}" 2>/dev/null || true
+    # Waited for in silence: bash would tell of each.
+    wait "${children[@]}" 2>/dev/null || true
+  fi
   rm -rf "$work"
 }
 trap clean_up EXIT

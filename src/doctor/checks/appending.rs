@@ -104,7 +104,7 @@ fn inspect(on: &mut Examination<'_>, sent: &str, head: &Answer, patched: Option<
         pairs.sort();
         pairs
     };
-    if !head.text("upload-metadata").is_some_and(|text| sorted(text) == sorted(METADATA)) {
+    if head.text("upload-metadata").is_none_or(|text| sorted(text) != sorted(METADATA)) {
         let sent = format!("POST with Upload-Metadata: {METADATA}, then {sent}");
         on.report.find(Problem::HeaderLost("Upload-Metadata"), sent, head.shown("upload-metadata"));
     }
