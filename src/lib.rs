@@ -6,7 +6,9 @@
 mod admin;
 pub mod flags;
 mod metrics;
+pub mod notify;
 mod page;
+pub mod probe;
 mod problem;
 pub mod protocol;
 pub mod reload;
