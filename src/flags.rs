@@ -84,7 +84,7 @@ pub struct Flags {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment, help_heading = "Settings")]
     assignments: Vec<Assignment>,
 
-    /// ADDRESS:PORT, unix:PATH, systemd or systemd:NAME [built in: 127.0.0.1:8080]
+    /// ADDRESS:PORT, unix:PATH or systemd[:NAME] [built in: 127.0.0.1:8080]
     #[arg(long, value_name = "WHERE", help_heading = "Listening")]
     bind: Option<String>,
     /// Path of the uploads, or a URL for each Location [built in: /files/]

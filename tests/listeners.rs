@@ -60,7 +60,8 @@ impl Drop for Started {
 fn spawn(setup: &str, arguments: &str, prepare: impl FnOnce(&mut Command)) -> (Child, tempfile::TempDir) {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(format!("{setup}\nexec {BINARY} {arguments}")).current_dir(home.path());
+    let admin = if arguments.contains("admin.") { "" } else { "--set admin.enabled=false" };
+    command.arg("-c").arg(format!("{setup}\nexec {BINARY} {admin} {arguments}")).current_dir(home.path());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     prepare(&mut command);
     (command.spawn().unwrap(), home)

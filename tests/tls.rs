@@ -106,7 +106,8 @@ fn a_client_that_only_speaks_http_2_is_refused() {
         if gets_in {
             assert_eq!(client.request("OPTIONS", &site.server.base, &[], b"").status, 200);
         } else {
-            assert!(client.failure(b"x").contains("NoApplicationProtocol"));
+            let failure = client.failure(b"x");
+            assert!(failure.contains("NoApplicationProtocol"), "{failure}");
         }
     }
 }
@@ -328,7 +329,7 @@ fn files_that_change_are_noticed() {
     let first = shown();
     publish("..2");
     wait_until("the new certificate is shown", || shown() != first);
-    assert!(server.log().contains("certificates reloaded"));
+    wait_until("it is in the log", || server.log().contains("\"applied\":\"server.tls.certificate\""));
 }
 
 /// A start that can't succeed says which file is wrong, before anything is touched.
