@@ -80,12 +80,12 @@ check_systemd() {
   # The binary need not be installed for that.
   sed 's|/usr/local/bin/wharf|/bin/true|; s|^\(User\|Group\)=wharf|\1=nobody|' deploy/wharf.service >"$scratch/wharf.service"
   sed -i 's|^Group=nobody|Group=nogroup|' "$scratch/wharf.service"
-  cp deploy/wharf.socket "$scratch/"
-  systemd-analyze verify --man=no "$scratch/wharf.service" "$scratch/wharf.socket" 2>&1 | tee "$scratch/log"
-  ! grep --quiet -E 'wharf\.(service|socket):' "$scratch/log"
+  cp deploy/wharf.socket deploy/wharf-admin.socket "$scratch/"
+  systemd-analyze verify --man=no "$scratch"/wharf.service "$scratch"/wharf{,-admin}.socket 2>&1 | tee "$scratch/log"
+  ! grep --quiet -E 'wharf(-admin)?\.(service|socket):' "$scratch/log"
   systemd-analyze security --offline=true --threshold=20 --no-pager "$scratch/wharf.service" >"$scratch/log" ||
     { cat "$scratch/log"; return 1; }
-  echo "deploy: wharf.service, wharf.socket: ok; $(tail -1 "$scratch/log")"
+  echo "deploy: wharf.service, wharf.socket, wharf-admin.socket: ok; $(tail -1 "$scratch/log")"
 }
 
 if python; then check_with_python; else missing 'a package of PyPI' 'Dockerfile, kubernetes.yaml'; fi

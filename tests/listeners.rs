@@ -280,3 +280,39 @@ fn the_banner_names_the_place() {
     assert!(started.banner.ends_with(&format!("at unix:{} (http://localhost/up/)\n", socket.display())));
     assert!(socket.exists());
 }
+
+/// Operators by a Unix socket: only who may open the file gets in, so no token is needed.
+#[test]
+fn operators_may_use_a_unix_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("admin.sock");
+    let server = Server::start(&["--set", &format!("admin.bind=unix:{}", path.display()), "--log-level", "debug"]);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    for (host, route, status) in
+        [("localhost", "/pools", 200), ("evil.test", "/pools", 403), ("10.1.2.3:8081", "/readyz", 200)]
+    {
+        let response = Client::connect_unix(&path).request("GET", route, &[("Host", host)], b"");
+        assert_eq!(response.status, status, "{host}{route}");
+    }
+    wait_until("its peer is named", || {
+        server.log().lines().any(|line| line.contains("\"admin request\"") && line.contains("\"peer\":\"unix\""))
+    });
+}
+
+/// Both listeners by sockets of systemd's, each by its name; a socket that may be anywhere needs a token.
+#[test]
+fn both_listeners_may_be_systemd_s() {
+    let (first, second) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let pass = "exec 3<&0 </dev/null 4>&2 2>/dev/null; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=admin:public";
+    let arguments = "--bind systemd:public --set admin.bind=systemd:admin";
+    let (one, other) = (first.try_clone().unwrap(), second.try_clone().unwrap());
+    let mut started = Started::behind(pass, &format!("{arguments} --set admin.token=0123456789abcdef"), |command| {
+        command.stdin(Stdio::from(OwnedFd::from(one))).stderr(Stdio::from(OwnedFd::from(other)));
+    });
+    uploads(|| Client::connect(second.local_addr().unwrap()));
+    let ask = |path| Client::connect(first.local_addr().unwrap()).request("GET", path, &[], b"").status;
+    assert_eq!((ask("/healthz"), ask("/files/")), (200, 403));
+    assert!(started.stop().success());
+    let written = refused("", arguments, |_| {});
+    assert!(written.contains("admin.token or admin.tls.client_ca must be set"), "{written}");
+}

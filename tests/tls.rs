@@ -359,3 +359,138 @@ fn a_start_without_a_usable_certificate_is_refused() {
         assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0, "{flags:?}");
     }
 }
+
+/// A server whose admin endpoint speaks TLS, for clients of this authority only if there is one.
+fn admin_site(clients: Option<&Authority>, flags: &[&str]) -> Site {
+    let authority = Authority::new("an authority");
+    let files = Files::of(&authority.issue(HOST));
+    let mut own = files.flags_of("admin");
+    if let Some(clients) = clients {
+        let path = files.beside("clients.pem", clients.pem());
+        own.extend(["--set".to_owned(), format!("admin.tls.client_ca={}", path.display())]);
+    }
+    let all: Vec<&str> = own.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+    Site { server: Server::start(&all), authority, files }
+}
+
+impl Site {
+    /// One request to the admin endpoint, over TLS.
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> support::Response {
+        let mut client = Client::connect_tls(self.server.admin_address(), self.authority.client(None));
+        client.request(method, path, &[&[("Host", "localhost")], headers].concat(), body)
+    }
+}
+
+const TOKEN: &str = "admin.token=0123456789abcdef";
+
+/// Probes come with the pod's address as Host and without a token; nothing else is served so.
+#[test]
+fn operators_are_served_over_tls() {
+    let site = admin_site(None, &["--set", "admin.bind=127.0.0.1:0", "--set", TOKEN]);
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/pools", 403)] {
+        assert_eq!(site.ask("GET", path, &[("Host", "10.1.2.3:8081")], b"").status, status, "{path}");
+    }
+    assert_eq!(site.ask("GET", "/pools", &[], b"").status, 401);
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let login = site.ask("POST", "/login", &[form], b"token=0123456789abcdef");
+    assert_eq!(login.status, 204, "{login:?}");
+    // A browser must not send it in the clear, either.
+    assert!(login.the("Set-Cookie").ends_with("; Secure"), "{login:?}");
+    let mut plain = Client::connect(site.server.admin_address());
+    assert_eq!(plain.request("GET", "/healthz", &[], b"").text(), "https is spoken here, not plain http.\n");
+    // The public listener has settings of its own.
+    assert_eq!(site.server.post(&[("Upload-Length", "5")], b"").status, 201);
+}
+
+/// Who shows a certificate needs no token, where none is set; and so the address may be any.
+#[test]
+fn operators_may_be_known_by_certificates() {
+    let clients = Authority::new("the operators'");
+    let site = admin_site(Some(&clients), &["--set", "admin.bind=0.0.0.0:0"]);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], site.server.admin_address().port()));
+    let known = clients.issue("operator.test");
+    let mut client = Client::connect_tls(address, site.authority.client(Some(&known)));
+    assert_eq!(client.request("GET", "/pools", &[("Host", "localhost")], b"").status, 200);
+    for identity in [None, Some(Authority::new("the strangers'").issue("operator.test"))] {
+        let mut client = Client::connect_tls(address, site.authority.client(identity.as_ref()));
+        client.failure(head("GET", "/healthz", &[]).as_bytes());
+    }
+}
+
+/// POST /reload reads the files of both listeners; one that can't be used is named with the place of its key.
+#[test]
+fn certificates_are_reloaded_with_the_settings() {
+    let authority = Authority::new("an authority");
+    let (public, admin) = (Files::of(&authority.issue(HOST)), Files::of(&authority.issue(HOST)));
+    let flags = [public.flags(), admin.flags_of("admin")].concat();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--set", "admin.bind=127.0.0.1:0"]).collect();
+    let site = Site { server: Server::start(&flags), authority, files: public };
+    let mut open = Client::connect_tls(site.server.admin_address(), site.authority.client(None));
+    let reload = |client: &mut Client| {
+        let response = client.request("POST", "/reload", &[("Host", "localhost")], b"");
+        let told: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+        (response.status, told)
+    };
+    assert_eq!(reload(&mut open).1["unchanged"], true);
+    let (first, first_admin) = (site.shown(), open.certificate());
+    let good = fs::read(admin.key()).unwrap();
+    site.files.replace(&site.authority.issue(HOST));
+    fs::write(admin.key(), "nothing").unwrap();
+    let (status, told) = reload(&mut open);
+    assert_eq!((status, told["problems"][0]["key"].as_str()), (422, Some("admin.tls.key")), "{told}");
+    assert_eq!(told["problems"][0]["place"], "--set");
+    let message = told["problems"][0]["message"].as_str().unwrap();
+    assert!(message.contains("server.key: there is no private key in it"), "{message}");
+    // Nothing has changed, not even what was good.
+    assert_eq!(site.shown(), first);
+    fs::write(admin.key(), good).unwrap();
+    admin.replace(&site.authority.issue(HOST));
+    let (status, told) = reload(&mut open);
+    assert_eq!(status, 200, "{told}");
+    assert_ne!(site.shown(), first);
+    let mut next = Client::connect_tls(site.server.admin_address(), site.authority.client(None));
+    assert_eq!(next.request("GET", "/healthz", &[], b"").status, 200);
+    assert_ne!(next.certificate(), first_admin);
+    // The connection that asked has lived through all of it.
+    assert_eq!((reload(&mut open).0, open.certificate()), (200, first_admin));
+}
+
+/// Other files may be named while it runs; TLS itself begins and ends with the server.
+#[test]
+fn other_files_may_be_named_and_tls_waits_for_a_restart() {
+    let authority = Authority::new("an authority");
+    let (one, other) = (Files::of(&authority.issue(HOST)), Files::of(&authority.issue(HOST)));
+    let home = tempfile::tempdir().unwrap();
+    let settings = home.path().join("settings.toml");
+    let write = |files: Option<&Files>| {
+        let section = files.map(|files| {
+            let (certificate, key) = (files.certificate(), files.key());
+            format!("[server.tls]\ncertificate = {:?}\nkey = {:?}\n", certificate, key)
+        });
+        let next = home.path().join("next");
+        fs::write(&next, section.unwrap_or_default()).unwrap();
+        fs::rename(&next, &settings).unwrap();
+    };
+    write(Some(&one));
+    let site = Site { server: Server::start(&["--config", settings.to_str().unwrap()]), authority, files: one };
+    let first = site.shown();
+    write(Some(&other));
+    wait_until("the other certificate is shown", || site.shown() != first);
+    let second = site.shown();
+    write(None);
+    let waiting = "\"needs_restart\":\"server.tls.certificate server.tls.key\"";
+    wait_until("it is in the log", || site.server.log().contains(waiting));
+    assert_eq!(site.shown(), second);
+    // What is watched now is what runs.
+    other.replace(&site.authority.issue(HOST));
+    wait_until("a third certificate is shown", || site.shown() != second);
+}
+
+/// Silent clients hold their seats for the time of a handshake: whoever waits gets one then.
+#[test]
+fn unfinished_handshakes_give_their_seats_back() {
+    let site = Site::start(&["--set", "server.max_connections=2", "--set", "timeouts.head_secs=1"]);
+    let silent = [Client::connect(site.server.address), Client::connect(site.server.address)];
+    assert_eq!(site.client().request("OPTIONS", &site.server.base, &[], b"").status, 200);
+    drop(silent);
+}

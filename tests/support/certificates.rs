@@ -111,7 +111,12 @@ impl Files {
 
     /// What makes a server use them.
     pub(crate) fn flags(&self) -> Vec<String> {
-        let set = |key: &str, path: &Path| ["--set".to_owned(), format!("server.tls.{key}={}", path.display())];
+        self.flags_of("server")
+    }
+
+    /// What makes the listener of this section use them.
+    pub(crate) fn flags_of(&self, section: &str) -> Vec<String> {
+        let set = |key: &str, path: &Path| ["--set".to_owned(), format!("{section}.tls.{key}={}", path.display())];
         [set("certificate", &self.certificate()), set("key", &self.key())].concat()
     }
 }
