@@ -58,7 +58,7 @@ impl Arguments {
 pub enum Task {
     /// Check the settings, print them as they apply and where each came from
     #[command(override_usage = "wharf check [FLAGS]")]
-    Check(Flags),
+    Check(Box<Flags>),
     /// Ask a server once: success when it answers with a 2xx
     Probe(Probe),
 }

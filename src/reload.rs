@@ -36,10 +36,13 @@ const ASKERS: usize = 16;
 /// How many outcomes wait for a slow listener.
 const OUTCOMES: usize = 16;
 
+/// Reads the files that settings name, on a thread where that may take its time. Nothing has changed after that.
+pub type ReadFiles = dyn Fn(&Settings) -> Result<Contents, Mistakes> + Send + Sync;
+
 /// How settings take effect.
 pub struct Effects {
-    /// Reads the files that settings name, on a thread where that may take its time. Nothing has changed after that.
-    pub read: Arc<dyn Fn(&Settings) -> Result<Contents, Mistakes> + Send + Sync>,
+    /// Reads what they name.
+    pub read: Arc<ReadFiles>,
     /// Puts the settings themselves into effect.
     pub apply: Box<dyn Fn(&Settings)>,
 }
