@@ -21,14 +21,7 @@ mod trail;
 mod units;
 mod uploads;
 
-use std::{
-    cell::RefCell,
-    io,
-    net::{SocketAddr, TcpListener},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpMessage, HttpRequest, HttpResponse, http::header, web};
 use slog::{Logger, debug, warn};
@@ -38,7 +31,7 @@ use wharf_actors::Uploads;
 use crate::{
     metrics::Metrics,
     reload::Reloader,
-    server::{self, Expect, Incoming, Patience, Running, wire::Limits},
+    server::{self, Expect, Incoming, Listening, Patience, Running, peer_name, wire::Limits},
     settings::{Admin, Secret},
     telemetry::{self, hostile},
 };
@@ -61,8 +54,8 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// From the settings, for a listener at this address.
-    pub(crate) fn new(settings: &Admin, address: SocketAddr, arbiters: usize) -> Self {
+    /// From the settings, for a listener at this address, if it is at one.
+    pub(crate) fn new(settings: &Admin, address: Option<SocketAddr>, arbiters: usize) -> Self {
         let token = settings.token.as_ref().map(Secret::reveal);
         let access = Access::new(token, settings.hosts.clone(), address);
         Self { access, arbiters }
@@ -117,7 +110,7 @@ struct Desk {
 }
 
 /// Serves on this listener, on one arbiter.
-pub(crate) async fn serve(site: Site, listener: TcpListener) -> io::Result<Running> {
+pub(crate) async fn serve(site: Site, listening: Listening) -> io::Result<Running> {
     process::note_start();
     let limits = Limits {
         head_max_bytes: 16 * 1024,
@@ -142,7 +135,7 @@ pub(crate) async fn serve(site: Site, listener: TcpListener) -> io::Result<Runni
     };
     // Bodies are small here: there is nothing to be found out before they come.
     let expect = || -> Expect { Box::new(|request| Box::pin(async move { Ok(request) })) };
-    server::serve(config, listener, logger, app, expect).await
+    server::serve(config, listening, logger, app, expect).await
 }
 
 async fn handle(request: HttpRequest, desk: web::Data<Rc<Desk>>) -> HttpResponse {
@@ -150,7 +143,7 @@ async fn handle(request: HttpRequest, desk: web::Data<Rc<Desk>>) -> HttpResponse
     let response = match answer(&desk, &request, incoming).await {
         Ok(response) => response,
         Err(problem) => {
-            let peer = request.peer_addr().map(|peer| peer.to_string());
+            let peer = peer_name(request.peer_addr());
             if matches!(problem.status, 401 | 403) {
                 warn!(desk.site.logger, "admin request refused"; "path" => hostile(request.path()), "peer" => peer,
                     "error" => problem.error, "why" => &problem.message);
@@ -160,7 +153,7 @@ async fn handle(request: HttpRequest, desk: web::Data<Rc<Desk>>) -> HttpResponse
     };
     debug!(desk.site.logger, "admin request"; "method" => hostile(request.method().as_str()),
         "path" => hostile(request.path()), "status" => response.status().as_u16(),
-        "peer" => request.peer_addr().map(|peer| peer.to_string()));
+        "peer" => peer_name(request.peer_addr()));
     if request.method() == "HEAD" { answer::without_body(response) } else { response }
 }
 
@@ -206,6 +199,7 @@ impl Desk {
     ) -> Result<HttpResponse, Problem> {
         let query = query::Query::parse(request.query_string())?;
         let (site, peer) = (&*self.site, request.peer_addr());
+        let is_secure = incoming.as_ref().is_some_and(Incoming::is_secure);
         match route {
             Route::Mailboxes => return mailboxes::mailboxes(site, query),
             Route::Uploads => return uploads::list(site, query).await,
@@ -217,7 +211,7 @@ impl Desk {
             Route::Ready => Ok(probes::ready(self).await),
             Route::Page(file) => Ok(page::serve(file)),
             Route::Session => Ok(self.session(request, cookies)),
-            Route::Login => self.log_in(login::read_form(request, incoming).await?),
+            Route::Login => self.log_in(login::read_form(request, incoming).await?, is_secure),
             Route::Logout => Ok(self.log_out(cookies)),
             Route::Metrics => Ok(metrics::metrics(site, request)),
             Route::Upload(id) => uploads::show(site, &id).await,

@@ -32,7 +32,7 @@ Flags win over variables, variables over the settings file, the file over what i
     name = "wharf",
     version,
     about = "A server for resumable uploads (tus 1.0.0) that stores on the local disk",
-    override_usage = "wharf [FLAGS]\n       wharf check [FLAGS]\n       wharf doctor URL [FLAGS]",
+    override_usage = "wharf [FLAGS]\n       wharf check [FLAGS]\n       wharf probe [URL]\n       wharf doctor URL [FLAGS]",
     after_help = EXAMPLES,
     // A flag before the subcommand would go unheard.
     args_conflicts_with_subcommands = true,
@@ -52,7 +52,7 @@ impl Arguments {
     pub fn flags(&self) -> &Flags {
         match &self.task {
             Some(Task::Check(flags)) => flags,
-            // The doctor has flags of its own, and no settings.
+            // Others have flags of their own, and no settings.
             _ => &self.flags,
         }
     }
@@ -63,13 +63,26 @@ impl Arguments {
 pub enum Task {
     /// Check the settings, print them as they apply and where each came from
     #[command(override_usage = "wharf check [FLAGS]")]
-    Check(Flags),
+    Check(Box<Flags>),
+    /// Ask a server once: success when it answers with a 2xx
+    Probe(Probe),
     /// Upload through the proxies in front of a tus server, and name what is in the way
     #[cfg(feature = "doctor")]
     #[command(
         after_help = "Ends with 0 if nothing is in the way, 1 if something is, 2 if that could not be found out."
     )]
     Doctor(doctor::Options),
+}
+
+/// Whom to ask, and for how long.
+#[derive(Debug, Clone, Args)]
+pub struct Probe {
+    /// What to ask for, by plain http
+    #[arg(default_value = "http://127.0.0.1:8081/healthz")]
+    pub url: String,
+    /// How many seconds it may take
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
 }
 
 /// The flags that change settings.
@@ -82,8 +95,8 @@ pub struct Flags {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment, help_heading = "Settings")]
     assignments: Vec<Assignment>,
 
-    /// Where to listen; port 0 takes a free one [built in: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Listening")]
+    /// ADDRESS:PORT, unix:PATH or systemd[:NAME] [built in: 127.0.0.1:8080]
+    #[arg(long, value_name = "WHERE", help_heading = "Listening")]
     bind: Option<String>,
     /// Path of the uploads, or a URL for each Location [built in: /files/]
     #[arg(long, value_name = "PATH", help_heading = "Listening")]
@@ -229,6 +242,8 @@ mod tests {
             &["serve"],
             &["--bind", "a", "--bind", "b"],
             &["--bind", "a", "check"],
+            &["probe", "--bind", "a"],
+            &["probe", "--timeout", "0"],
         ] {
             assert!(Arguments::try_parse_from([&["wharf"], wrong].concat()).is_err(), "{wrong:?} was taken");
         }

@@ -1,21 +1,37 @@
 //! The wharf server: settings, log, signals, run.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, pin::Pin, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
-use wharf::{flags, reload::Source, service::Service, settings, telemetry};
+use wharf::{
+    flags,
+    notify::Notifier,
+    probe,
+    reload::Source,
+    service::{self, Endpoint, Service},
+    settings, telemetry,
+};
 
 /// Buffers cross threads on their way from the socket to the disk, which the system's allocator pays for dearly.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The allocator asks for pages of 2 MiB, and each thread has some of which it uses little: 40 MiB at rest. A kernel that
+    // doesn't know this has none.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let arguments = flags::Arguments::parse();
     #[cfg(feature = "doctor")]
     if let Some(flags::Task::Doctor(options)) = &arguments.task {
         return actix_rt::System::new().block_on(wharf::doctor::run(options));
+    }
+    if let Some(flags::Task::Probe(task)) = &arguments.task {
+        return match probe::probe(&task.url, Duration::from_secs(task.timeout)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
     }
     let source = Source { overrides: arguments.flags().overrides(), directory: PathBuf::from(".") };
     let loaded = match settings::load(&source.overrides, settings::process_environment(), &source.directory) {
@@ -23,62 +39,105 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error),
     };
     if matches!(arguments.task, Some(flags::Task::Check(_))) {
-        say(&settings::check_report(&loaded));
-        return ExitCode::SUCCESS;
+        return match service::check(&loaded) {
+            Ok(()) => {
+                say(&settings::check_report(&loaded));
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error),
+        };
     }
     let (logger, _guard, control) = telemetry::logger(&loaded.settings.log, telemetry::Destination::standard_error());
-    actix_rt::System::new().block_on(async {
-        // A file that grows beyond the process's limit is a full store, not the end: with a handler in place, the write
-        // that was too much fails with an error of its own.
-        let Ok(_file_limit) = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())) else {
-            return fail(&"signals can't be awaited");
+    actix_rt::System::new().block_on(run(loaded, source, logger, control))
+}
+
+/// Serves until a signal ends it.
+async fn run(loaded: settings::Loaded, source: Source, logger: slog::Logger, control: telemetry::Control) -> ExitCode {
+    let on = |kind: Signal| signal(SignalKind::from_raw(kind.as_raw()));
+    // A file that grows beyond the process's limit is a full store, not the end: with a handler in place, the write that
+    // was too much fails with an error of its own. And a reload that comes too early must not end the process.
+    let (Ok(_file_limit), Ok(mut hang_up)) = (on(Signal::XFSZ), on(Signal::HUP)) else {
+        return fail(&"signals can't be awaited");
+    };
+    let settings = loaded.settings.clone();
+    let service = match Service::start(loaded, source, logger, control).await {
+        Ok(service) => service,
+        Err(error) => return fail(&chain(&error)),
+    };
+    say(&banner(&settings, &service));
+    let (Ok(mut terminate), Ok(mut interrupt)) = (on(Signal::TERM), on(Signal::INT)) else {
+        return fail(&"signals can't be awaited");
+    };
+    let notifier = Notifier::at(std::env::var_os("NOTIFY_SOCKET").as_deref());
+    notifier.ready();
+    let mut reloading = None;
+    loop {
+        let reloaded = async {
+            match &mut reloading {
+                Some(reload) => Pin::new(reload).await,
+                None => std::future::pending().await,
+            }
         };
-        // From the first moment on: a reload that comes too early must not end the process.
-        let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-            return fail(&"signals can't be awaited");
-        };
-        let settings = loaded.settings.clone();
-        let service = match Service::start(loaded, source, logger, control).await {
-            Ok(service) => service,
-            Err(error) => return fail(&error),
-        };
-        say(&banner(&settings, &service));
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return fail(&"signals can't be awaited");
-        };
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => service.reload(),
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => {
+                notifier.reloading();
+                reloading = Some(Box::pin(service.reload()));
+            }
+            () = reloaded => {
+                notifier.ready();
+                reloading = None;
             }
         }
-        tokio::select! {
-            _ = service.shutdown() => ExitCode::SUCCESS,
-            // Whoever asks twice does not want to wait.
-            _ = terminate.recv() => ExitCode::FAILURE,
-            _ = interrupt.recv() => ExitCode::FAILURE,
-        }
-    })
+    }
+    notifier.stopping();
+    tokio::select! {
+        _ = service.shutdown() => ExitCode::SUCCESS,
+        // Whoever asks twice does not want to wait.
+        _ = terminate.recv() => ExitCode::FAILURE,
+        _ = interrupt.recv() => ExitCode::FAILURE,
+    }
+}
+
+/// What is at an endpoint, as a URL, and the socket that must be named besides if it is at a path.
+fn url(endpoint: &Endpoint, tls: Option<&settings::Tls>, path: &str) -> (String, Option<String>) {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    match endpoint.path() {
+        Some(socket) => (format!("{scheme}://localhost{path}"), Some(socket.display().to_string())),
+        None => (format!("{scheme}://{endpoint}{path}"), None),
+    }
+}
+
+/// The same for people.
+fn shown((url, socket): (String, Option<String>)) -> String {
+    socket.map_or(url.clone(), |socket| format!("unix:{socket} ({url})"))
 }
 
 fn banner(settings: &settings::Settings, service: &Service) -> String {
-    let base = format!("http://{}{}", service.address(), settings.server.base_path.path());
+    let settings::Server { tls, base_path, page, .. } = &settings.server;
+    let at = |path: &str| url(service.endpoint(), tls.as_ref(), path);
+    let (base, socket) = at(base_path.path());
+    let socket = socket.map(|socket| format!("--unix-socket {socket} ")).unwrap_or_default();
     let dir = || std::path::absolute(&settings.storage.dir).unwrap_or_else(|_| settings.storage.dir.clone());
     let place = match settings.storage.kind {
         settings::StorageKind::Disk => dir().display().to_string(),
         #[cfg(feature = "s3")]
         settings::StorageKind::S3 => format!("s3://{}/{}", settings.storage.s3.bucket, settings.storage.s3.prefix),
     };
-    let admin = service.admin_address().map(|address| format!("and tells of itself at http://{address}/\n"));
-    let page = format!("For a first upload open http://{}/ in a browser, or send one with", service.address());
-    let first = if settings.server.page { page.as_str() } else { "Send a first file with" };
+    let admin = service
+        .admin_endpoint()
+        .map(|endpoint| format!("and tells of itself at {}\n", shown(url(endpoint, settings.admin.tls.as_ref(), "/"))));
+    let first = match at("/") {
+        (root, None) if *page => format!("For a first upload open {root} in a browser, or send one with"),
+        _ => "Send a first file with".to_owned(),
+    };
     format!(
-        "wharf {} takes uploads at {base}\nand stores them in {}\n{}{first}\n  \
+        "wharf {} takes uploads at {}\nand stores them in {}\n{}{first}\n  \
          curl -i -X POST -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' \
-         -H 'Content-Type: application/offset+octet-stream' -d hello {base}\n",
+         -H 'Content-Type: application/offset+octet-stream' -d hello {socket}{base}\n",
         env!("CARGO_PKG_VERSION"),
+        shown(at(base_path.path())),
         place,
         admin.unwrap_or_default()
     )
@@ -87,6 +146,12 @@ fn banner(settings: &settings::Settings, service: &Service) -> String {
 /// Standard output may be closed; that is no reason not to serve.
 fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+}
+
+/// An error with what is behind it, in a line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {

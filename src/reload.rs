@@ -1,7 +1,9 @@
-//! The settings while wharf runs: reads the file again when somebody asks or when it has changed, and hands what can take
-//! effect to the service. A file is read only after it lay still for a second; one with a mistake changes nothing.
+//! The settings while wharf runs: reads their file, and those that they name, again when somebody asks or when one has
+//! changed, and hands what can take effect to the service. Files are read only after they lay still for a second; one with
+//! a mistake changes nothing.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -17,7 +19,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
-use crate::settings::{self, Changes, Loaded, Overrides, Settings, SettingsError};
+use crate::settings::{self, Changes, Loaded, Mistakes, Overrides, Settings, SettingsError};
 
 mod fingerprint;
 
@@ -34,8 +36,24 @@ const ASKERS: usize = 16;
 /// How many outcomes wait for a slow listener.
 const OUTCOMES: usize = 16;
 
-/// Puts settings into effect.
-pub type Apply = Box<dyn Fn(&Settings)>;
+/// Reads the files that settings name, on a thread where that may take its time. Nothing has changed after that.
+pub type ReadFiles = dyn Fn(&Settings) -> Result<Contents, Mistakes> + Send + Sync;
+
+/// How settings take effect.
+pub struct Effects {
+    /// Reads what they name.
+    pub read: Arc<ReadFiles>,
+    /// Puts the settings themselves into effect.
+    pub apply: Box<dyn Fn(&Settings)>,
+}
+
+/// What was read of the files that settings name.
+pub struct Contents {
+    /// The keys whose files hold something new.
+    pub changed: Vec<String>,
+    /// Puts that into effect.
+    pub adopt: Box<dyn FnOnce() + Send>,
+}
 
 /// Where settings are read from.
 #[derive(Debug, Clone)]
@@ -53,7 +71,7 @@ pub enum By {
     Signal,
     /// Somebody at the admin endpoint.
     Request {
-        /// Where from.
+        /// Where from; no address by a Unix socket.
         peer: Option<SocketAddr>,
     },
     /// The file has changed.
@@ -99,7 +117,7 @@ pub struct Outcome {
 
 struct Ask {
     by: By,
-    answer: Option<oneshot::Sender<Result<Changes, Failure>>>,
+    answer: oneshot::Sender<Result<Changes, Failure>>,
 }
 
 /// Asks for the settings to be read again, and tells when they were.
@@ -118,16 +136,17 @@ struct Counts {
 }
 
 impl Reloader {
-    /// Starts to watch the file from which `running` was read. Must be called within an actix system, on whose arbiter
+    /// Starts to watch the file from which `running` was read, and those that it names. Must be called within an actix system, on whose arbiter
     /// settings are then applied.
     #[must_use]
-    pub fn start(source: Source, running: Loaded, apply: Apply, logger: Logger) -> Self {
+    pub fn start(source: Source, running: Loaded, effects: Effects, logger: Logger) -> Self {
         let (asks, asked) = mpsc::channel(ASKERS);
         let (outcomes, _) = broadcast::channel(OUTCOMES);
         let counts = Arc::<Counts>::default();
         let reloader = Self { asks, outcomes, counts };
         let (outcomes, counts) = (reloader.outcomes.clone(), Arc::clone(&reloader.counts));
-        let watch = Watch { source, running, apply, outcomes, counts, logger, seen: None, read: None };
+        let (named, seen, read) = (running.settings.files().iter().map(PathBuf::from).collect(), None, None);
+        let watch = Watch { source, running, named, effects, outcomes, counts, logger, seen, read };
         actix_rt::spawn(watch.run(asked));
         reloader
     }
@@ -138,14 +157,8 @@ impl Reloader {
     /// When they can't be used; then nothing has changed.
     pub async fn reload(&self, by: By) -> Result<Changes, Failure> {
         let (answer, answered) = oneshot::channel();
-        self.asks.try_send(Ask { by, answer: Some(answer) }).map_err(|_| Failure::Unavailable)?;
+        self.asks.try_send(Ask { by, answer }).map_err(|_| Failure::Unavailable)?;
         answered.await.unwrap_or(Err(Failure::Unavailable))
-    }
-
-    /// The same; the outcome is in the log.
-    pub fn request(&self, by: By) {
-        // When so many have asked already, one of them will read what this one means.
-        let _ = self.asks.try_send(Ask { by, answer: None });
     }
 
     /// How often settings were taken, and refused.
@@ -161,22 +174,27 @@ impl Reloader {
     }
 }
 
-/// How the file looked, and since when.
+/// How each file looks; `None` for one that can't be looked at.
+type Looks = BTreeMap<PathBuf, Option<Fingerprint>>;
+
+/// How the files looked, and since when.
 struct Sighting {
-    fingerprint: Option<Fingerprint>,
+    looks: Looks,
     since: Instant,
 }
 
 struct Watch {
     source: Source,
     running: Loaded,
-    apply: Apply,
+    /// The files that the settings name which were read last, whatever became of them.
+    named: Vec<PathBuf>,
+    effects: Effects,
     outcomes: broadcast::Sender<Outcome>,
     counts: Arc<Counts>,
     logger: Logger,
     seen: Option<Sighting>,
-    /// How the file looked when it was read last. At first that isn't known: it may have changed since the start.
-    read: Option<Fingerprint>,
+    /// How the files looked when they were read last. At first that isn't known: one may have changed since the start.
+    read: Option<Looks>,
 }
 
 impl Watch {
@@ -188,16 +206,12 @@ impl Watch {
                 ask = asked.recv() => {
                     let Some(Ask { by, answer }) = ask else { return };
                     let result = self.reload(by).await;
-                    if let Some(answer) = answer {
-                        // Who asked may have gone.
-                        let _ = answer.send(result);
-                    }
+                    // Who asked may have gone.
+                    let _ = answer.send(result);
                 }
                 _ = ticks.tick() => {
                     let still_for = self.look().await;
-                    let fingerprint = self.seen.as_ref().and_then(|seen| seen.fingerprint.as_ref());
-                    // A file that is gone changes nothing: it may be on its way back.
-                    if still_for >= STILL && fingerprint.is_some() && fingerprint != self.read.as_ref() {
+                    if still_for >= STILL && self.has_news() {
                         let _ = self.reload(By::File).await;
                     }
                 }
@@ -205,14 +219,22 @@ impl Watch {
         }
     }
 
-    /// Looks at the file: for how long it has been as it is.
+    /// Whether the files look otherwise than when they were read. One that is gone changes nothing: it may be on its way
+    /// back.
+    fn has_news(&self) -> bool {
+        let Some(Sighting { looks, .. }) = &self.seen else { return false };
+        let Some(read) = &self.read else { return looks.values().any(Option::is_some) };
+        let is_lost = |(path, look): (&PathBuf, &Option<Fingerprint>)| look.is_none() && read.get(path) != Some(look);
+        looks != read && !looks.iter().any(is_lost)
+    }
+
+    /// Looks at the files: for how long they have been as they are.
     async fn look(&mut self) -> Duration {
-        let path = self.source.path();
-        let fingerprint = actix_rt::task::spawn_blocking(move || Fingerprint::of(&path)).await.unwrap_or_default();
+        let looks = looks_of(self.named.iter().cloned().chain([self.source.path()]).collect()).await;
         match &self.seen {
-            Some(seen) if seen.fingerprint == fingerprint => seen.since.elapsed(),
+            Some(seen) if seen.looks == looks => seen.since.elapsed(),
             _ => {
-                self.seen = Some(Sighting { fingerprint, since: Instant::now() });
+                self.seen = Some(Sighting { looks, since: Instant::now() });
                 Duration::ZERO
             }
         }
@@ -226,18 +248,48 @@ impl Watch {
                 return Err(failure);
             }
         };
-        let result = read.and_then(|read| settings::adopt(&self.running, read)).map(|(now, changes)| {
-            self.running = now;
-            if !changes.applied.is_empty() {
-                (self.apply)(&self.running.settings);
-            }
-            changes
-        });
+        let result = match read.and_then(|read| settings::adopt(&self.running, read)) {
+            Ok((now, changes)) => self.take_up(now, changes).await,
+            Err(wrong) => Err(wrong),
+        };
         self.tell(by, &result);
         Ok(result?)
     }
 
-    /// Reads the settings once the file lies still, and again if it changed meanwhile.
+    /// Puts settings into effect, with what the files hold that they name; or nothing, when one can't be used.
+    async fn take_up(&mut self, now: Loaded, mut changes: Changes) -> Result<Changes, SettingsError> {
+        self.watch_for(now.settings.files().iter().map(PathBuf::from).collect()).await;
+        let (read, settings) = (Arc::clone(&self.effects.read), now.settings.clone());
+        let contents = match actix_rt::task::spawn_blocking(move || read(&settings)).await {
+            Ok(Ok(contents)) => contents,
+            Ok(Err(mistakes)) => return Err(now.blame(mistakes)),
+            Err(_) => return Err(SettingsError::at_all("what the settings name can't be read now".to_owned())),
+        };
+        self.running = now;
+        (contents.adopt)();
+        changes.applied.extend(contents.changed);
+        changes.applied.sort();
+        changes.applied.dedup();
+        if !changes.applied.is_empty() {
+            (self.effects.apply)(&self.running.settings);
+        }
+        Ok(changes)
+    }
+
+    /// From now on watches these, besides the settings' own file. How new ones look now counts as read: they will be.
+    async fn watch_for(&mut self, named: Vec<PathBuf>) {
+        self.named = named;
+        let own = self.source.path();
+        let looks = looks_of(self.named.clone()).await;
+        if let Some(read) = &mut self.read {
+            read.retain(|path, _| *path == own || looks.contains_key(path));
+            for (path, look) in looks {
+                read.entry(path).or_insert(look);
+            }
+        }
+    }
+
+    /// Reads the settings once the files lie still, and again if it changed meanwhile.
     async fn read_still(&mut self) -> Result<Result<Loaded, SettingsError>, Failure> {
         let deadline = Instant::now() + UNSETTLED_AFTER;
         loop {
@@ -254,14 +306,14 @@ impl Watch {
             if self.look().await < still_for {
                 continue;
             }
-            self.read = self.seen.as_ref().and_then(|seen| seen.fingerprint.clone());
+            self.read = self.seen.as_ref().map(|seen| seen.looks.clone());
             return read.map_err(|_| Failure::Unavailable);
         }
     }
 
     fn tell(&self, by: By, result: &Result<Changes, SettingsError>) {
         let peer = match by {
-            By::Request { peer } => peer.map(|peer| peer.to_string()),
+            By::Request { peer } => Some(peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string())),
             By::Signal | By::File => None,
         };
         match result {
@@ -287,6 +339,14 @@ impl Watch {
         // Nobody need listen.
         let _ = self.outcomes.send(Outcome { at: SystemTime::now(), by, result: result.clone() });
     }
+}
+
+async fn looks_of(paths: Vec<PathBuf>) -> Looks {
+    let look = |path: PathBuf| {
+        let fingerprint = Fingerprint::of(&path);
+        (path, fingerprint)
+    };
+    actix_rt::task::spawn_blocking(move || paths.into_iter().map(look).collect()).await.unwrap_or_default()
 }
 
 impl Source {

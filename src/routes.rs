@@ -81,8 +81,11 @@ pub(crate) async fn serve(request: HttpRequest, sites: web::Data<Sites>) -> Http
         None => (Arc::clone(&sites.borrow()), None),
     };
     let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), request.peer_addr(), &site));
-    let head =
-        Head { exchange: &exchange, fields: Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind)) };
+    let head = Head {
+        exchange: &exchange,
+        fields: Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind)),
+        is_secure: incoming.as_ref().is_some_and(Incoming::is_secure),
+    };
     let fault = incoming.as_ref().and_then(Incoming::fault);
     let reply = match fault {
         Some(Fault::HeadTooLarge(_)) => Reply::refusal(Refusal::HeadTooLarge),
@@ -103,6 +106,8 @@ struct Begun {
 struct Head<'a> {
     exchange: &'a Exchange,
     fields: Lines<'a>,
+    /// Whether it came over TLS.
+    is_secure: bool,
 }
 
 impl Head<'_> {
@@ -143,8 +148,10 @@ pub(crate) fn expect(sites: Sites) -> Expect {
         let site = Arc::clone(&sites.borrow());
         Box::pin(async move {
             let exchange = Exchange::new(request.head(), request.peer_addr(), &site);
-            let length = request.extensions().get::<Incoming>().map(Incoming::kind);
-            let head = Head { exchange: &exchange, fields: Lines::new(request.headers(), length) };
+            let incoming = request.extensions().get::<Incoming>().map(|body| (body.kind(), body.is_secure()));
+            let (length, is_secure) = incoming.unzip();
+            let is_secure = is_secure.unwrap_or_default();
+            let head = Head { exchange: &exchange, fields: Lines::new(request.headers(), length), is_secure };
             let outcome = match resolve(&site, &head) {
                 Ok(Route::Append(id)) => append::admit(&site, &head, &id).await.map(Some),
                 Ok(Route::Create) => create::check(&site, &head).map(|()| None).map_err(Reply::refusal),

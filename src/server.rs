@@ -4,13 +4,17 @@
 mod connection;
 mod framing;
 mod incoming;
+mod inherited;
 mod listener;
+mod stream;
+mod tls;
+mod unix;
 pub mod wire;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -25,7 +29,6 @@ use actix_web::dev::AppConfig;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use slog::Logger;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::sync::watch::{Receiver, Sender};
 
@@ -33,8 +36,12 @@ pub use connection::Fault;
 use connection::Shared;
 pub use framing::{BodyKind, Trailers};
 pub use incoming::{BodyError, Incoming};
-pub use listener::{BindError, bind, raise_file_limit};
-use listener::{Seat, Seats};
+pub use inherited::Inherited;
+use inherited::Listener;
+use listener::{Acceptor, Seat, Seats};
+pub use listener::{BindError, Endpoint, Listening, Place, bind, listen, raise_file_limit};
+use stream::{Socket, Stream};
+pub use tls::{Fresh, TlsError, TlsFiles, TlsHandle};
 use wire::{Limits, Wire};
 
 /// What the server is to do.
@@ -81,16 +88,22 @@ pub enum Drained {
 
 /// A server that runs. Ends with the process, or by `drain`, `cut` and `stop` in that order.
 pub struct Running {
-    address: SocketAddr,
+    endpoint: Endpoint,
+    name: Option<unix::Name>,
     phase: Sender<Phase>,
     seats: Seats,
     arbiters: Vec<Arbiter>,
 }
 
 impl Running {
-    /// The address that is listened on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The address that is listened on, if it is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.endpoint.address()
     }
 
     /// How many connections are open.
@@ -131,6 +144,9 @@ impl Running {
     }
 
     fn enter(&self, phase: Phase) {
+        if let Some(name) = &self.name {
+            name.remove();
+        }
         self.phase.send_if_modified(|current| {
             let is_later = *current < phase;
             *current = phase.max(*current);
@@ -144,7 +160,7 @@ impl Running {
 /// `Connection: close` when something of it is left that nobody has read.
 pub async fn serve<F, I, S, B, E>(
     config: Config,
-    listener: TcpListener,
+    listening: Listening,
     logger: Logger,
     app: F,
     expect: E,
@@ -161,14 +177,14 @@ where
     B: MessageBody + 'static,
     E: Fn() -> Expect + Send + Clone + 'static,
 {
-    let address = listener.local_addr()?;
+    let Listening { listener, endpoint, name, tls } = listening;
     let (phase, phases) = tokio::sync::watch::channel(Phase::Serving);
     let seats = Seats::new(config.max_connections);
-    let mut running = Running { address, phase, seats, arbiters: Vec::new() };
+    let mut running = Running { endpoint, name, phase, seats, arbiters: Vec::new() };
     for _ in 0..config.arbiters.max(1) {
         let arbiter = Arbiter::try_new()?;
         let (ready, is_ready) = oneshot::channel();
-        let (config, logger, listener) = (config.clone(), logger.clone(), listener.try_clone()?);
+        let (config, logger, listener) = (config.clone(), logger.clone(), (listener.try_clone()?, tls.clone()));
         let (seats, phases, app, expect) = (running.seats.clone(), phases.clone(), app.clone(), expect.clone());
         arbiter.spawn_fn(move || {
             let serving = serve_here(config, listener, logger, (seats, phases), app, expect(), ready);
@@ -183,7 +199,7 @@ where
 /// Serves on this arbiter until the phase changes.
 async fn serve_here<F, I, S, B>(
     mut config: Config,
-    listener: TcpListener,
+    (listener, tls): (Listener, Option<TlsHandle>),
     logger: Logger,
     (seats, phases): (Seats, Receiver<Phase>),
     app: F,
@@ -209,7 +225,7 @@ async fn serve_here<F, I, S, B>(
         }
     };
     let first = *config.patience.borrow_and_update();
-    let started = async { Ok((tokio::net::TcpListener::from_std(listener)?, make(first).await?)) };
+    let started = async { Ok((Acceptor::new(listener)?, make(first).await?)) };
     let (listener, service) = match started.await {
         Ok(started) => started,
         Err(error) => return drop(ready.send(Err(error))),
@@ -218,21 +234,20 @@ async fn serve_here<F, I, S, B>(
         return;
     }
     let current = RefCell::new(service);
-    let connect_logger = logger.clone();
-    let connect = |stream: TcpStream, peer: SocketAddr, seat: Seat| {
-        // A connection that is gone already fails here, and at its first read.
-        let _ = stream.set_nodelay(true);
-        let serving = Rc::clone(&current.borrow());
-        let (service, patience) = &*serving;
-        let wire = Wire::new(stream, patience.limits, connect_logger.new(slog::o!("peer" => peer.to_string())));
-        let remains = wire.remains();
-        let connection = service.call((wire, Some(peer)));
-        let (cut, logger) = (reached(phases.clone(), Phase::Cut), connect_logger.clone());
+    let root = logger.clone();
+    let connect = |socket: Socket, peer: Option<SocketAddr>, seat: Seat| {
+        let (serving, tls, phases) = (Rc::clone(&current.borrow()), tls.clone(), phases.clone());
+        let cut = reached(phases.clone(), Phase::Cut);
+        let logger = root.new(slog::o!("peer" => peer_name(peer)));
         actix_rt::spawn(async move {
             let _seat = seat;
+            let (service, Patience { limits, .. }) = &*serving;
             let whole = async {
-                if let Err(error) = connection.await {
-                    slog::debug!(logger, "connection ended"; "peer" => %peer, "error" => %error);
+                let Some(stream) = open(socket, tls, *limits, phases, &logger).await else { return };
+                let wire = Wire::new(stream, *limits, logger.clone());
+                let remains = wire.remains();
+                if let Err(error) = service.call((wire, peer)).await {
+                    slog::debug!(logger, "connection ended"; "error" => %error);
                 }
                 remains.linger().await;
             };
@@ -304,6 +319,28 @@ where
         .on_connect_ext(|wire: &Wire, data| drop(data.insert(wire.connection())))
         .expect(move |request: Request| admit_expecting(request, Rc::clone(&expect)))
         .h1(app)
+}
+
+/// A connection with its handshake done, if it has one. None when that failed, or the end came before.
+async fn open(
+    socket: Socket,
+    tls: Option<TlsHandle>,
+    limits: Limits,
+    phases: Receiver<Phase>,
+    logger: &Logger,
+) -> Option<Stream> {
+    let Some(tls) = tls else { return Some(Stream::Plain(socket)) };
+    tokio::select! {
+        stream = tls::accept(&tls, socket, limits) => stream
+            .inspect_err(|error| slog::debug!(logger, "TLS handshake failed"; "error" => %error))
+            .ok(),
+        () = reached(phases, Phase::Draining) => None,
+    }
+}
+
+/// A peer, as the log names it. Those at a Unix socket have no address.
+pub fn peer_name(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string())
 }
 
 /// The body of an answer. actix drops it when its last byte has been encoded: then the next request may be read.

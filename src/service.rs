@@ -1,7 +1,7 @@
 //! The service as a whole: builds each room's configuration from the settings, starts everything in order, and ends it
 //! in order.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use actix_web::{App, web};
 use slog::{Logger, info, warn};
@@ -17,6 +17,7 @@ use wharf_actors::{
     },
 };
 
+pub use crate::server::Endpoint;
 use crate::{
     admin::{self, Stage},
     metrics::Metrics,
@@ -26,14 +27,16 @@ use crate::{
         cors::{Cors, CorsConfig, InvalidCors},
         location::{BasePath, InvalidBasePath, LocationRules},
     },
-    reload::{By, Reloader, Source},
+    reload::{By, Effects, Reloader, Source},
     routes::{self, Site},
-    server::{self, BindError, Drained, Patience, Running},
-    settings::{Loaded, Settings, StorageKind, Timeouts},
+    server::{self, BindError, Drained, Inherited, Listening, Patience, Place, Running},
+    settings::{Bind, Loaded, Settings, SettingsError, StorageKind, Timeouts},
     telemetry::Control,
 };
+use certificates::Certificates;
 use live::Live;
 
+mod certificates;
 mod live;
 
 #[cfg(feature = "s3")]
@@ -54,6 +57,9 @@ pub enum StartError {
     /// The address can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// What the settings name can't be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -86,31 +92,29 @@ impl Service {
     /// # Errors
     /// When the address or the store is in use by another, or can't be used at all.
     pub async fn start(loaded: Loaded, source: Source, logger: Logger, log: Control) -> Result<Self, StartError> {
+        let mut inherited = Inherited::receive();
         match server::raise_file_limit() {
             Ok((before, after)) => slog::debug!(logger, "open files"; "limit_before" => before, "limit" => after),
             Err(error) => warn!(logger, "the limit of open files could not be raised"; "error" => %error),
         }
         let settings = &loaded.settings;
+        let certificates = Certificates::load(settings).map_err(|mistakes| loaded.blame(mistakes))?;
         let (uploads, metrics) = (Self::start_uploads(settings, &logger).await?, Arc::<Metrics>::default());
         let site = site(settings, uploads.clone(), Arc::clone(&metrics), logger.clone())?;
         let (sites, seen_sites) = watch::channel(Arc::new(site));
         let (patience, seen_patience) = watch::channel(live::patience(settings));
         let (timeouts, seen_timeouts) = watch::channel(settings.timeouts.clone());
         // The addresses come last: whoever finds one open is served. Both, before anything is served at one of them.
-        let backlog = i32::try_from(settings.server.listen_backlog).unwrap_or(i32::MAX);
-        let listener = server::bind(settings.server.bind, backlog)?;
-        let desk = settings.admin.enabled.then(|| server::bind(settings.admin.bind, ADMIN_BACKLOG)).transpose()?;
-        let (admin, seen_admin) = match &desk {
-            Some(desk) => Some(watch::channel(admin_config(settings, desk.local_addr()?))).unzip(),
-            None => (None, None),
-        };
+        let (listening, desk) = listen(settings, &certificates, &mut inherited)?;
+        let desk_config = |desk: &Listening| admin_config(settings, desk.endpoint());
+        let (admin, seen_admin) = desk.as_ref().map(|desk| watch::channel(desk_config(desk))).unzip();
         let app = {
             let sites = seen_sites.clone();
             move || App::new().app_data(web::Data::new(sites.clone())).default_service(web::to(routes::serve))
         };
         let expect = move || routes::expect(seen_sites.clone());
         let config = server_config(settings, seen_patience);
-        let running = server::serve(config, listener, logger.clone(), app, expect).await?;
+        let running = server::serve(config, listening, logger.clone(), app, expect).await?;
         let live = Live {
             uploads: uploads.clone(),
             budget_at_start: settings.storage.memory_budget_bytes,
@@ -122,8 +126,11 @@ impl Service {
             timeouts,
             admin,
         };
-        let apply = Box::new(move |settings: &Settings| live.apply(settings));
-        let reloader = Reloader::start(source, loaded, apply, logger.clone());
+        let effects = Effects {
+            read: Arc::new(move |settings| certificates.read(settings)),
+            apply: Box::new(move |settings| live.apply(settings)),
+        };
+        let reloader = Reloader::start(source, loaded, effects, logger.clone());
         let (stage, seen_stage) = watch::channel(Stage::Serving);
         let admin = match desk.zip(seen_admin) {
             Some((desk, config)) => {
@@ -166,19 +173,21 @@ impl Service {
 
     /// Where the service listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.running.address()
+    pub fn endpoint(&self) -> &Endpoint {
+        self.running.endpoint()
     }
 
     /// Where operators look, if anywhere.
     #[must_use]
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(Running::address)
+    pub fn admin_endpoint(&self) -> Option<&Endpoint> {
+        self.admin.as_ref().map(Running::endpoint)
     }
 
-    /// Reads the settings again, soon.
-    pub fn reload(&self) {
-        self.reloader.request(By::Signal);
+    /// Reads the settings again; the log says what became of it.
+    pub fn reload(&self) -> impl Future<Output = ()> + 'static {
+        let reloader = self.reloader.clone();
+        // When so many have asked already that it is refused, one of them will read what this one means.
+        async move { drop(reloader.reload(By::Signal).await) }
     }
 
     /// Says first that it ends, and waits as long as is set. Then stops accepting, lets running requests go on for the grace
@@ -213,8 +222,39 @@ impl Service {
     }
 }
 
-fn admin_config(settings: &Settings, address: SocketAddr) -> admin::Config {
-    admin::Config::new(&settings.admin, address, arbiters(settings))
+fn admin_config(settings: &Settings, endpoint: &Endpoint) -> admin::Config {
+    admin::Config::new(&settings.admin, endpoint.address(), arbiters(settings))
+}
+
+/// Whether the service could start with what these settings name.
+///
+/// # Errors
+/// With what is wrong, and where that was set.
+pub fn check(loaded: &Loaded) -> Result<(), SettingsError> {
+    Certificates::load(&loaded.settings).map(drop).map_err(|mistakes| loaded.blame(mistakes))
+}
+
+/// Listens at both places, or only for uploads.
+fn listen(
+    settings: &Settings,
+    certificates: &Certificates,
+    inherited: &mut Inherited,
+) -> Result<(Listening, Option<Listening>), BindError> {
+    let Settings { server, admin, .. } = settings;
+    let backlog = i32::try_from(server.listen_backlog).unwrap_or(i32::MAX);
+    let public = server::listen(place(&server.bind, server.unix_mode), backlog, inherited)?;
+    let desk = admin.enabled.then(|| server::listen(place(&admin.bind, admin.unix_mode), ADMIN_BACKLOG, inherited));
+    let desk = desk.transpose()?.map(|desk| desk.with_tls(certificates.admin.clone()));
+    Ok((public.with_tls(certificates.server.clone()), desk))
+}
+
+/// Where a setting says to listen.
+fn place(bind: &Bind, unix_mode: u32) -> Place {
+    match bind {
+        Bind::Address(address) => Place::Tcp(*address),
+        Bind::Unix(path) => Place::Unix { path: path.clone(), mode: unix_mode },
+        Bind::Systemd(name) => Place::Inherited { name: name.clone() },
+    }
 }
 
 /// How many threads serve uploads.

@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,11 +17,13 @@ mod catalogue;
 mod change;
 mod check;
 mod layers;
+mod listening;
 mod problem;
 mod report;
 mod values;
 
 pub use change::{Changes, adopt};
+pub use listening::{Bind, Tls, TlsVersion};
 pub use problem::{Origin, Place, Problem, SettingsError};
 pub use report::check_report;
 pub use values::{BasePath, Secret};
@@ -53,11 +54,24 @@ pub struct Settings {
     pub log: Log,
 }
 
+impl Settings {
+    /// The files that are read with the settings: certificates, keys and authorities.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        let admin = self.admin.tls.as_ref().filter(|_| self.admin.enabled);
+        self.server.tls.iter().chain(admin).flat_map(Tls::files).collect()
+    }
+}
+
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where to listen; port 0 takes a free one.
-    pub bind: SocketAddr,
+    /// Where to listen.
+    pub bind: Bind,
+    /// Permissions of a Unix socket.
+    pub unix_mode: u32,
+    /// The certificate; `None` when plain HTTP is spoken.
+    pub tls: Option<Tls>,
     /// The path under which uploads live, and the URL before it when one is set.
     pub base_path: BasePath,
     /// Whether a proxy's headers are believed.
@@ -280,8 +294,12 @@ pub struct Timeouts {
 pub struct Admin {
     /// Whether it is served at all.
     pub enabled: bool,
-    /// Where to listen; port 0 takes a free one.
-    pub bind: SocketAddr,
+    /// Where to listen.
+    pub bind: Bind,
+    /// Permissions of a Unix socket.
+    pub unix_mode: u32,
+    /// The certificate; `None` when plain HTTP is spoken.
+    pub tls: Option<Tls>,
     /// What must be shown; `None` for nothing.
     pub token: Option<Secret>,
     /// Names of its host, in small letters, besides `localhost` and the address.
@@ -346,6 +364,21 @@ pub struct Loaded {
     /// Keys of the file that count for nothing, and what says something else.
     pub overridden: Vec<(String, Origin)>,
     effective: BTreeMap<String, toml::Value>,
+}
+
+/// Keys, and what is wrong with what they name.
+pub type Mistakes = Vec<(String, String)>;
+
+impl Loaded {
+    /// What is wrong with what these settings name, each with the place that says so.
+    #[must_use]
+    pub fn blame(&self, mistakes: Mistakes) -> SettingsError {
+        let problem = |(key, message): (String, String)| {
+            let origin = self.origins.get(&key).cloned().unwrap_or(Origin::BuiltIn);
+            Problem { origin, key: Some(key), message }
+        };
+        SettingsError { problems: mistakes.into_iter().map(problem).collect() }
+    }
 }
 
 /// Reads, merges and checks all layers. `directory` is where relative names of settings files start.

@@ -90,7 +90,7 @@ fn elsewhere_it_does_not_start_without_a_token() {
         let bind = format!("admin.bind={address}");
         let (status, said) = server.refused_start(directory.path(), &["--set", &bind]);
         assert!(!status.success());
-        assert!(said.contains("admin.token must be set"), "{said}");
+        assert!(said.contains("admin.token or admin.tls.client_ca must be set"), "{said}");
     }
     let token = format!("admin.token={TOKEN}");
     let open = Server::start(&["--set", "admin.bind=0.0.0.0:0", "--set", &token]);

@@ -52,7 +52,7 @@ async fn accepting_pauses_while_no_descriptor_is_free() {
     let files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     assert!(!files.is_empty());
 
-    let mut client = socket.connect(running.address()).await.unwrap();
+    let mut client = socket.connect(running.address().unwrap()).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
     let message = tokio::task::spawn_blocking(move || told.recv_timeout(DEADLINE)).await.unwrap();
     assert_eq!(message.unwrap(), "accepting connections paused");

@@ -1,12 +1,12 @@
 //! The settings from outside: the defaults, the layers, what is refused and how, and the report of `wharf check`.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use clap::Parser;
 use slog::Level;
 use wharf::{
     flags::Arguments,
-    settings::{Loaded, LogFormat, Settings, SettingsError, StorageKind, check_report, load},
+    settings::{Bind, Loaded, LogFormat, Settings, SettingsError, StorageKind, check_report, load},
 };
 use wharf_actors::storage::Durability;
 
@@ -47,7 +47,10 @@ fn origin(loaded: &Loaded, key: &str) -> String {
 }
 
 fn bind(loaded: &Loaded) -> u16 {
-    loaded.settings.server.bind.port()
+    match loaded.settings.server.bind {
+        Bind::Address(address) => address.port(),
+        ref other => panic!("{other:?}"),
+    }
 }
 
 const SHIPPED: &str = include_str!("../settings.toml");
@@ -66,7 +69,8 @@ fn the_shipped_file_says_what_is_built_in() {
 fn the_defaults_are_these() {
     let Settings { server, tus, cors, storage, expiration, pools, timeouts, admin, log } =
         Directory::new("defaults").load(&[], &[]).unwrap().settings;
-    assert_eq!(server.bind, SocketAddr::from(([127, 0, 0, 1], 8080)));
+    assert_eq!(server.bind, Bind::Address(([127, 0, 0, 1], 8080).into()));
+    assert_eq!((server.unix_mode, &server.tls), (0o660, &None));
     assert_eq!((server.base_path.site(), server.base_path.path()), (None, "/files/"));
     assert_eq!((server.behind_proxy, server.absolute_location), (false, false));
     assert_eq!((server.greeting, server.page), (true, true));
@@ -107,7 +111,8 @@ fn the_defaults_are_these() {
     .map(|duration| duration.as_secs());
     assert_eq!(secs, [10, 60, 60, 75, 30, 20, 10, 2, 0]);
 
-    assert_eq!((admin.enabled, admin.bind), (true, SocketAddr::from(([127, 0, 0, 1], 8081))));
+    assert_eq!((admin.enabled, &admin.bind), (true, &Bind::Address(([127, 0, 0, 1], 8081).into())));
+    assert_eq!((admin.unix_mode, &admin.tls), (0o600, &None));
     assert_eq!((admin.token, admin.hosts.len(), admin.mailbox_slow), (None, 0, Duration::from_millis(200)));
 
     assert_eq!((log.format, log.level, log.requests, log.buffer_lines), (LogFormat::Auto, Level::Info, true, 8192));
@@ -315,7 +320,15 @@ fn impossible_values_are_reported_with_their_place() {
             ("[pools]\ndisk.workers = 0\n", "settings.toml:2:16: pools.disk.workers: must be from 1 to 1024, not 0"),
             (
                 "# \u{e9}\u{e9}\nserver = { greeting = true, bind = \"localhost:80\" }\n",
-                "settings.toml:2:36: server.bind: must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080",
+                "settings.toml:2:36: server.bind: must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080, or unix:PATH, systemd or systemd:NAME",
+            ),
+            (
+                "[server]\nbind = \"unix:\"\n",
+                "settings.toml:2:8: server.bind: must have a path after unix:, such as unix:/run/wharf/wharf.sock",
+            ),
+            (
+                "[server.tls]\nmin_version = '1.1'\n",
+                "settings.toml:2:15: server.tls.min_version: must be one of \"1.2\", \"1.3\", not \"1.1\"",
             ),
             (
                 "[admin]\ntoken = 'open sesame 1234'\n",
@@ -345,14 +358,23 @@ fn values_that_contradict_each_other_are_reported_with_their_place() {
              server.head_max_bytes: metadata comes in the head",
             ),
             (
+                "[server.tls]\nkey = 'a.key'\n",
+                "settings.toml:2:7: server.tls.key: server.tls.certificate and server.tls.key must be set together",
+            ),
+            (
+                "[server.tls]\nclient_ca = 'a.pem'\n",
+                "settings.toml:2:13: server.tls.client_ca: server.tls.client_ca counts for nothing without \
+             server.tls.certificate: nobody would be asked for a certificate",
+            ),
+            (
                 "[storage]\nmemory_budget_bytes = 1048576\n",
                 "settings.toml:2:23: storage.memory_budget_bytes: tus.append_window times tus.append_message_bytes must fit \
              into storage.memory_budget_bytes: one upload needs it",
             ),
             (
                 "[admin]\nbind = \"0.0.0.0:8081\"\n",
-                "settings.toml:2:8: admin.bind: admin.token must be set when admin.bind is not a loopback address: \
-             whoever reaches it could delete uploads",
+                "settings.toml:2:8: admin.bind: admin.token or admin.tls.client_ca must be set when admin.bind is \
+             neither a loopback address nor a Unix socket: whoever reaches it could delete uploads",
             ),
             (
                 "[admin]\nbind = \"127.0.0.1:8080\"\n",
@@ -378,7 +400,7 @@ fn every_number_has_its_limits() {
     };
     let keys = keys(&report);
     let numbers: Vec<&String> = keys.iter().filter(whole).collect();
-    assert_eq!(numbers.len(), 38, "{numbers:?}");
+    assert_eq!(numbers.len(), 40, "{numbers:?}");
     for key in numbers {
         let refusal = directory.load(&["--set", &format!("{key}=-1")], &[]).unwrap_err().to_string();
         assert!(refusal.starts_with(&format!("--set: {key}: must be from ")), "{refusal}");

@@ -82,7 +82,7 @@ const RULES: &[Rule] = &[
             "wharf::page::Page",
             "wharf::protocol::",
             "wharf::problem",
-            "wharf::server::{BodyError, BodyKind, Expect, Fault, Incoming, Trailers}",
+            "wharf::server::{BodyError, BodyKind, Expect, Fault, Incoming, Trailers, peer_name}",
             "wharf::telemetry::hostile",
             VALUES,
             "wharf_actors::{Appending, AskFailure, Begun, Committed, Departure, Lease, NewUpload, Refusal, Snapshot}",
@@ -104,7 +104,7 @@ const RULES: &[Rule] = &[
             "wharf::metrics::",
             "wharf::protocol::percent",
             "wharf::reload::{By, Failure, Outcome, Reloader}",
-            "wharf::server::{self, BodyError, Expect, Incoming, Patience, Running, serve, Config}",
+            "wharf::server::{self, BodyError, Expect, Incoming, Listening, Patience, Running, serve, Config, peer_name}",
             "wharf::server::wire::Limits",
             "wharf::settings::{self, Admin, Changes, Problem, Secret, SettingsError}",
             "wharf::telemetry::{self, hostile, Control}",
@@ -130,6 +130,15 @@ const RULES: &[Rule] = &[
         never: &["actix_web", "actix_http", "actix::", "std::env", "std::thread"],
         except: &[],
     },
+    // Certificates, names of sockets, and what the service manager passed.
+    Rule {
+        room: "wharf::server::tls",
+        own: &["wharf::server::"],
+        never: &["std::env", "tokio::fs", "actix"],
+        except: &["rustls"],
+    },
+    Rule { room: "wharf::server::unix", own: &[], never: &["std::env", "tokio::", "actix", "slog::"], except: &[] },
+    Rule { room: "wharf::server::inherited", own: &[], never: &["std::fs", "tokio::", "actix", "slog::"], except: &[] },
     Rule { room: "wharf::server", own: &[], never: &["std::fs", "std::env", "tokio::fs"], except: &[] },
     Rule {
         room: "wharf::settings",
@@ -151,6 +160,18 @@ const RULES: &[Rule] = &[
         never: &["actix", "tokio::", "std::fs", "std::net"],
         except: &[],
     },
+    Rule {
+        room: "wharf::notify",
+        own: &[],
+        never: OUTSIDE,
+        except: &["std::io", "std::os::linux::net", "std::os::unix", "rustix::time"],
+    },
+    Rule {
+        room: "wharf::probe",
+        own: &[],
+        never: &["tokio::", "actix", "rustix::", "slog::", "std::fs", "std::env"],
+        except: &[],
+    },
     Rule { room: "wharf::service", own: &["wharf::", "wharf_actors::"], never: &["std::fs"], except: &[] },
     // `main.rs` and `lib.rs`.
     Rule {
@@ -158,6 +179,8 @@ const RULES: &[Rule] = &[
         own: &[
             "wharf::doctor",
             "wharf::flags",
+            "wharf::notify",
+            "wharf::probe",
             "wharf::reload",
             "wharf::settings",
             "wharf::telemetry",

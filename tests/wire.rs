@@ -115,7 +115,7 @@ async fn start(config: Config, gates: &Gates) -> Running {
 /// Serves with the usual configuration, and stops it once the test is over.
 async fn with_server(test: impl AsyncFnOnce(SocketAddr)) {
     let running = start(config(), &Gates::new()).await;
-    test(running.address()).await;
+    test(running.address().unwrap()).await;
     running.cut().await;
     assert_eq!(running.connections(), 0);
     running.stop();
@@ -366,7 +366,7 @@ async fn a_second_head_has_its_time_out_too() {
     let mut patience = patience();
     patience.limits.head_timeout = Duration::from_millis(100);
     let running = start(config_with(patience), &Gates::new()).await;
-    let mut client = Client::connect(running.address()).await;
+    let mut client = Client::connect(running.address().unwrap()).await;
     client.send(format!("{GET}GET /g HT")).await;
     assert_eq!(client.body().await, "GET /g 0");
     client.assert_ends().await;
@@ -379,7 +379,7 @@ async fn a_client_that_does_not_read_is_dropped() {
     let mut patience = patience();
     patience.limits.write_timeout = Duration::from_millis(100);
     let running = start(config_with(patience), &Gates::new()).await;
-    let mut client = Client::connect(running.address()).await;
+    let mut client = Client::connect(running.address().unwrap()).await;
     client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(client.receive().await);
     assert_eq!(running.drain(DEADLINE).await, Drained::All);
@@ -391,7 +391,7 @@ async fn limits_that_change_count_for_connections_that_come_later() {
     let (sender, receiver) = watch::channel(patience());
     let running = start(Config { patience: receiver, ..config() }, &Gates::new()).await;
     let head = format!("GET /g HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(6000));
-    let mut early = Client::connect(running.address()).await;
+    let mut early = Client::connect(running.address().unwrap()).await;
     early.send(&head).await;
     assert_eq!(early.body().await, "GET /g 0");
     let mut smaller = patience();
@@ -400,7 +400,7 @@ async fn limits_that_change_count_for_connections_that_come_later() {
     // Each arbiter hears of it by itself: ask until all have.
     let mut in_a_row = 0;
     while in_a_row < 20 {
-        let mut late = Client::connect(running.address()).await;
+        let mut late = Client::connect(running.address().unwrap()).await;
         late.send(&head).await;
         in_a_row = if late.answer().await.2 == "GET /g 0" { 0 } else { in_a_row + 1 };
     }
@@ -429,13 +429,13 @@ async fn a_panic_costs_its_connection_only() {
 #[actix_web::test]
 async fn connections_beyond_the_maximum_wait_for_a_seat() {
     let running = start(Config { max_connections: 2, ..config() }, &Gates::new()).await;
-    let mut first = Client::connect(running.address()).await;
-    let mut second = Client::connect(running.address()).await;
+    let mut first = Client::connect(running.address().unwrap()).await;
+    let mut second = Client::connect(running.address().unwrap()).await;
     for client in [&mut first, &mut second] {
         client.send(GET).await;
         assert_eq!(client.body().await, "GET /g 0");
     }
-    let mut third = Client::connect(running.address()).await;
+    let mut third = Client::connect(running.address().unwrap()).await;
     third.send(GET).await;
     for client in [&mut first, &mut second] {
         client.send(GET).await;
@@ -453,10 +453,10 @@ async fn connections_beyond_the_maximum_wait_for_a_seat() {
 async fn a_drain_closes_idle_connections_and_lets_requests_finish() {
     let gates = Gates::new();
     let running = start(config(), &gates).await;
-    let mut idle = Client::connect(running.address()).await;
+    let mut idle = Client::connect(running.address().unwrap()).await;
     idle.send(GET).await;
     assert_eq!(idle.body().await, "GET /g 0");
-    let mut busy = Client::connect(running.address()).await;
+    let mut busy = Client::connect(running.address().unwrap()).await;
     busy.send("PATCH /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nh").await;
     pass(&gates.begun).await;
 
@@ -465,7 +465,7 @@ async fn a_drain_closes_idle_connections_and_lets_requests_finish() {
     // Each arbiter lets go of the listener in its own time.
     let refused = async {
         loop {
-            if let Err(error) = TcpStream::connect(running.address()).await {
+            if let Err(error) = TcpStream::connect(running.address().unwrap()).await {
                 break error.kind();
             }
         }
@@ -487,7 +487,7 @@ async fn a_drain_closes_idle_connections_and_lets_requests_finish() {
 async fn a_cut_drops_the_handlers_that_remain() {
     let gates = Gates::new();
     let running = start(config(), &gates).await;
-    let mut busy = Client::connect(running.address()).await;
+    let mut busy = Client::connect(running.address().unwrap()).await;
     busy.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
     pass(&gates.begun).await;
     assert_eq!(running.drain(Duration::ZERO).await, Drained::Remaining(1));

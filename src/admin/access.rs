@@ -19,8 +19,8 @@ pub(crate) struct Access {
     token: Option<Fingerprint>,
     /// Names besides `localhost` and the address, in small letters.
     hosts: Vec<String>,
-    /// Where the listener is.
-    address: SocketAddr,
+    /// Where the listener is, if it has an address.
+    address: Option<SocketAddr>,
 }
 
 /// Stands for a secret.
@@ -54,12 +54,12 @@ pub(super) struct Claims<'a> {
 }
 
 impl Access {
-    pub(crate) fn new(token: Option<&str>, hosts: Vec<String>, address: SocketAddr) -> Self {
+    pub(crate) fn new(token: Option<&str>, hosts: Vec<String>, address: Option<SocketAddr>) -> Self {
         Self { token: token.map(|token| Fingerprint::of(token.as_bytes())), hosts, address }
     }
 
-    /// Where the listener is.
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where the listener is, if it has an address.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
@@ -114,9 +114,11 @@ impl Access {
         if name == "localhost" || self.hosts.iter().any(|known| known == name) {
             return true;
         }
+        // No browser gets to a Unix socket but through a proxy, whose names are set.
+        let Some(bound) = self.address else { return false };
         let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else { return false };
         // A name can be made to point here, an address can't: where all are bound, any will do.
-        let (bound, address) = (self.address.ip().to_canonical(), address.to_canonical());
+        let (bound, address) = (bound.ip().to_canonical(), address.to_canonical());
         bound == address || bound.is_unspecified()
     }
 }
@@ -141,7 +143,7 @@ mod tests {
     const TOKEN: &str = "a-token-of-some-length";
 
     fn access(token: Option<&str>, address: &str) -> Access {
-        Access::new(token, vec!["wharf.example".to_owned()], address.parse().unwrap())
+        Access::new(token, vec!["wharf.example".to_owned()], address.parse().ok())
     }
 
     fn place<'a>(host: &'a str, origin: Option<&'a str>) -> Claims<'a> {
@@ -175,6 +177,10 @@ mod tests {
             assert_eq!(anywhere.check_place(&place(host, None), false), Ok(()), "{host}");
         }
         assert!(anywhere.check_place(&place("evil.example", None), false).is_err());
+        let at_a_path = access(None, "");
+        for (host, is_ours) in [("localhost", true), ("wharf.example", true), ("127.0.0.1", false), ("[::]", false)] {
+            assert_eq!(at_a_path.check_place(&place(host, None), true).is_ok(), is_ours, "{host}");
+        }
         assert!(access(None, "[::1]:8081").check_place(&place("[::1]:8081", None), false).is_ok());
     }
 

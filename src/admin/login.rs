@@ -64,7 +64,7 @@ impl Desk {
     }
 
     /// Opens a session for who shows the token.
-    pub(super) fn log_in(&self, mut form: Query) -> Result<HttpResponse, Problem> {
+    pub(super) fn log_in(&self, mut form: Query, is_secure: bool) -> Result<HttpResponse, Problem> {
         let given = form.take("token").filter(|given| !given.is_empty());
         let given = given.ok_or_else(|| Problem::bad_request("token: is needed"))?;
         form.end()?;
@@ -76,7 +76,7 @@ impl Desk {
         // Where none is needed there is no session to open.
         if let Some(token) = access.token() {
             let value = self.sessions.borrow_mut().open(token, Instant::now());
-            put(&mut response, &session::set(&value, false));
+            put(&mut response, &session::set(&value, is_secure));
         }
         Ok(response)
     }

@@ -17,6 +17,7 @@ use super::{
     query::Query,
     units,
 };
+use crate::server::peer_name;
 
 mod detail;
 
@@ -146,7 +147,7 @@ pub(super) async fn show(site: &Site, id: &UploadId) -> Result<HttpResponse, Pro
 }
 
 pub(super) async fn interrupt(site: &Site, id: &UploadId, peer: Option<SocketAddr>) -> Result<HttpResponse, Problem> {
-    let by = peer.map(|peer| peer.to_string()).unwrap_or_default();
+    let by = peer_name(peer);
     let interrupted = site.uploads.interrupt(id, &by).await.map_err(refused)?;
     info!(site.logger, "upload interrupted by request"; "upload_id" => %id, "was_open" => interrupted, "peer" => by);
     Ok(answer::json(200, &Interrupted { interrupted }))
@@ -154,7 +155,7 @@ pub(super) async fn interrupt(site: &Site, id: &UploadId, peer: Option<SocketAdd
 
 pub(super) async fn delete(site: &Site, id: &UploadId, peer: Option<SocketAddr>) -> Result<HttpResponse, Problem> {
     site.uploads.terminate(id).await.map_err(refused)?;
-    let peer = peer.map(|peer| peer.to_string());
+    let peer = peer_name(peer);
     info!(site.logger, "upload deleted by request"; "upload_id" => %id, "peer" => peer);
     Ok(answer::empty())
 }

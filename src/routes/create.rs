@@ -40,7 +40,7 @@ pub(super) async fn create(site: &Site, head: &Head<'_>, source: Source) -> Repl
         Err(failure) => return Reply::refusal(problem::of(failure)),
     };
     let id = created.info.id.clone();
-    let location = location::location(&id, &site.config.locations, &head.fields, false);
+    let location = location::location(&id, &site.config.locations, &head.fields, head.is_secure);
     match body {
         None => Reply::new(201, reply::created(location, None, created.expires_at_secs)),
         Some(body) => first_bytes(site, head, &id, body, source, location, &created).await,

@@ -16,7 +16,7 @@ use super::Site;
 use crate::{
     metrics::{Ended, Method, Metrics},
     protocol::{Fields, Header, Refusal, cors::CorsAnswer, reply, route},
-    server::BodyKind,
+    server::{BodyKind, peer_name},
     telemetry::hostile,
 };
 
@@ -155,7 +155,7 @@ impl Drop for Line {
             return;
         }
         let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let peer = self.peer.map(|peer| peer.to_string());
+        let peer = peer_name(self.peer);
         info!(self.logger, "{}", if status == 0 { "request aborted" } else { "request" };
             "method" => hostile(&self.method), "path" => hostile(&self.path), "status" => status,
             Code(code), "received_bytes" => self.received.get(), "sent_bytes" => sent_bytes,

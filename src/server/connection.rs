@@ -13,9 +13,9 @@ use actix_http::RequestHead;
 use bytes::{Bytes, BytesMut};
 use slog::Logger;
 use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::framing::{self, BodyKind, HEAD_LIMIT_BYTES, Trailers};
+use super::stream::Stream;
 
 /// How many bytes are read at once while a head is awaited. What follows the head is copied once.
 const HEAD_READ_BYTES: usize = 16 * 1024;
@@ -54,7 +54,7 @@ pub(super) struct Current {
 
 /// See the module.
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// What has come and is not used yet.
     inbox: BytesMut,
     /// How much of the inbox has been searched for the end of a head.
@@ -79,7 +79,7 @@ pub(super) struct Connection {
 pub(super) type Shared = Rc<RefCell<Connection>>;
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, head_max_bytes: usize, logger: Logger) -> Self {
+    pub(super) fn new(stream: Stream, head_max_bytes: usize, logger: Logger) -> Self {
         Self {
             stream,
             inbox: BytesMut::new(),

@@ -51,20 +51,25 @@ impl Incoming {
         self.kind
     }
 
+    /// Whether it comes over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.connection.borrow().stream.is_secure()
+    }
+
     /// What is wrong with this request, as far as that is known yet. Ask before the request is served: the answer is 400.
     pub fn fault(&self) -> Option<Fault> {
         self.connection.borrow().fault()
     }
 
-    /// Waits until `read` may have something to tell. Takes nothing from the socket yet.
+    /// Waits until `read` may have something to tell. Takes nothing from it yet.
     pub async fn readable(&mut self) {
         poll_fn(|context| {
-            let connection = self.connection.borrow();
+            let mut connection = self.connection.borrow_mut();
             if connection.has_news() {
                 return Poll::Ready(());
             }
             // What went wrong is told by the read.
-            connection.stream.poll_read_ready(context).map(|_| ())
+            connection.stream.poll_readable(context).map(|_| ())
         })
         .await;
     }
@@ -94,7 +99,7 @@ impl Incoming {
                 return Poll::Ready(Err(BodyError::Cut));
             }
             // No buffer before there is something to put into it.
-            ready!(connection.stream.poll_read_ready(context)).map_err(BodyError::Lost)?;
+            ready!(connection.stream.poll_readable(context)).map_err(BodyError::Lost)?;
             let left = connection.left().map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
             let room = self.read_bytes.min(left).min(most).max(1);
             let mut buffer = BytesMut::with_capacity(room);

@@ -1,8 +1,10 @@
-//! Binding the address, and accepting from it: as many connections as there are seats, with a pause when the system has no
+//! Binding the place, and accepting there: as many connections as there are seats, with a pause when the system has no
 //! descriptor or memory left.
 
+use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,41 +12,159 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use slog::Logger;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
+use socket2::{Domain, Protocol, Type};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Phase;
+use super::inherited::{Inherited, Listener};
+use super::stream::Socket;
+use super::tls::TlsHandle;
+use super::unix;
 
 /// How long accepting pauses when it fails for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often such a pause is told in the log, by each arbiter.
 const PAUSE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The address can't be listened on.
+/// The place can't be listened at.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}")]
+#[error("cannot listen on {place}")]
 pub struct BindError {
-    /// The address that was asked for.
-    pub address: SocketAddr,
+    /// The place that was asked for.
+    pub place: Place,
     /// Why not.
     #[source]
     pub source: io::Error,
 }
 
-/// Listens on the address; with port 0 the system chooses one, and `local_addr` tells which. SO_REUSEPORT is not set, so a
-/// second server on the same address gets an error instead of half of the connections.
-pub fn bind(address: SocketAddr, backlog: i32) -> Result<TcpListener, BindError> {
-    let listen = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?; // for the connections of a predecessor that are in TIME_WAIT
-        socket.bind(&address.into())?;
-        socket.listen(backlog)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At an address; with port 0 the system chooses one.
+    Tcp(SocketAddr),
+    /// At a path.
+    Unix {
+        /// The path.
+        path: PathBuf,
+        /// Who may connect, as permissions of a file.
+        mode: u32,
+    },
+    /// Where the service manager does already.
+    Inherited {
+        /// The socket's name; `None` when there is only one.
+        name: Option<String>,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix { path, .. } => write!(formatter, "unix:{}", path.display()),
+            Self::Inherited { name: Some(name) } => write!(formatter, "systemd:{name}"),
+            Self::Inherited { name: None } => formatter.write_str("systemd"),
+        }
+    }
+}
+
+/// Where somebody listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// At an address.
+    Tcp(SocketAddr),
+    /// At a path.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// The address, if it is one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The path, if it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => Some(path),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A socket that listens, and what is spoken there.
+pub struct Listening {
+    pub(super) listener: Listener,
+    pub(super) endpoint: Endpoint,
+    pub(super) name: Option<unix::Name>,
+    pub(super) tls: Option<TlsHandle>,
+}
+
+impl Listening {
+    /// The same with TLS, if there is a handle.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<TlsHandle>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn of(listener: Listener, name: Option<unix::Name>, path: Option<&Path>) -> io::Result<Self> {
+        let endpoint = match &listener {
+            Listener::Tcp(socket) => Endpoint::Tcp(socket.local_addr()?),
+            Listener::Unix(socket) => {
+                let address = socket.local_addr()?;
+                Endpoint::Unix(path.or(address.as_pathname()).unwrap_or(Path::new("")).to_owned())
+            }
+        };
+        Ok(Self { listener, endpoint, name, tls: None })
+    }
+}
+
+/// Listens at an address; see `listen`.
+pub fn bind(address: SocketAddr, backlog: i32) -> Result<Listening, BindError> {
+    tcp(address, backlog).map_err(|source| BindError { place: Place::Tcp(address), source })
+}
+
+/// Listens at the place, so that a second server there gets an error instead of half of the connections: SO_REUSEPORT is
+/// not set, and a path is taken from the dead only.
+pub fn listen(place: Place, backlog: i32, inherited: &mut Inherited) -> Result<Listening, BindError> {
+    let listening = match &place {
+        Place::Tcp(address) => tcp(*address, backlog),
+        Place::Unix { path, mode } => unix::bind(path, *mode, backlog)
+            .and_then(|(socket, name)| Listening::of(Listener::Unix(socket), Some(name), Some(path))),
+        Place::Inherited { name } => {
+            inherited.take(name.as_deref()).and_then(|listener| Listening::of(listener, None, None))
+        }
     };
-    listen().map_err(|source| BindError { address, source })
+    listening.map_err(|source| BindError { place, source })
+}
+
+fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Listening> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?; // for the connections of a predecessor that are in TIME_WAIT
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Listening::of(Listener::Tcp(socket.into()), None, None)
 }
 
 /// Raises the soft limit of open files to the hard limit; returns the limit before and after, `None` for no limit.
@@ -97,21 +217,49 @@ impl Seats {
     }
 }
 
+/// A listener on the arbiter that accepts from it.
+pub(super) enum Acceptor {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+impl Acceptor {
+    pub(super) fn new(listener: Listener) -> io::Result<Self> {
+        Ok(match listener {
+            Listener::Tcp(socket) => Self::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            Listener::Unix(socket) => Self::Unix(tokio::net::UnixListener::from_std(socket)?),
+        })
+    }
+
+    /// The next connection; its peer has an address if it came by TCP.
+    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                // A connection that is gone already fails here, and at its first read.
+                let _ = socket.set_nodelay(true);
+                Ok((Socket::Tcp(socket), Some(peer)))
+            }
+            Self::Unix(listener) => Ok((Socket::Unix(listener.accept().await?.0), None)),
+        }
+    }
+}
+
 /// Accepts until the phase changes, and closes the listener then. Each of the arbiters does this with a listener of the
 /// same socket, one connection at a time, so that connections spread over those which are not busy.
 pub(super) async fn accept(
-    listener: tokio::net::TcpListener,
+    listener: Acceptor,
     seats: Seats,
     mut phase: watch::Receiver<Phase>,
     logger: Logger,
-    mut connect: impl FnMut(TcpStream, SocketAddr, Seat),
+    mut connect: impl FnMut(Socket, Option<SocketAddr>, Seat),
 ) {
     let mut pauses = Pauses { logger, last_told: None };
     let accept_all = async {
         loop {
             let Ok(permit) = Arc::clone(&seats.free).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, peer)) => connect(stream, peer, seats.occupy(permit)),
+                Ok((socket, peer)) => connect(socket, peer, seats.occupy(permit)),
                 Err(error) => pauses.after(&error).await,
             }
             actix_rt::task::yield_now().await;
@@ -155,9 +303,9 @@ mod tests {
     #[test]
     fn a_second_listener_on_the_address_is_refused_by_name() {
         let listener = bind("127.0.0.1:0".parse().unwrap(), 16).unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = listener.endpoint().address().unwrap();
         assert_ne!(address.port(), 0);
-        let error = bind(address, 16).unwrap_err();
+        let error = bind(address, 16).err().unwrap();
         assert_eq!(error.to_string(), format!("cannot listen on {address}"));
         let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
         assert_eq!(source.kind(), io::ErrorKind::AddrInUse);

@@ -10,11 +10,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use slog::Logger;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::connection::{Connection, Shared};
+use super::stream::Stream;
 
 /// What a connection puts up with.
 #[derive(Debug, Clone, Copy)]
@@ -62,18 +62,21 @@ pub struct Wire {
     limits: Limits,
     head_timer: Timer,
     write_timer: Timer,
+    /// How much the socket had taken when a write last waited.
+    sent: u64,
     /// Set when a time-out has ended the reading.
     timed_out: bool,
 }
 
 impl Wire {
     /// A connection at its beginning.
-    pub fn new(stream: TcpStream, limits: Limits, logger: Logger) -> Self {
+    pub(super) fn new(stream: Stream, limits: Limits, logger: Logger) -> Self {
         Self {
             connection: Rc::new(RefCell::new(Connection::new(stream, limits.head_max_bytes, logger))),
             limits,
             head_timer: Timer::default(),
             write_timer: Timer::default(),
+            sent: 0,
             timed_out: false,
         }
     }
@@ -92,6 +95,11 @@ impl Wire {
         if poll.is_ready() {
             self.write_timer.clear();
             return poll;
+        }
+        // Under TLS a write may go on for long before it is done.
+        let sent = self.connection.borrow().stream.sent();
+        if std::mem::replace(&mut self.sent, sent) != sent {
+            self.write_timer.clear();
         }
         self.write_timer.set(self.limits.write_timeout);
         if self.write_timer.has_expired(context) {
@@ -149,22 +157,11 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// Closing a socket with unread bytes in it resets the connection, and the client may lose the answer over it. So what
-    /// it still sends after an early answer is thrown away until it ends, or its time does.
+    /// Ends the connection so that the client gets to see what it was told last.
     pub async fn linger(self) {
         let Ok(connection) = Rc::try_unwrap(self.connection) else { return };
         let connection = connection.into_inner();
-        if !connection.has_unread() {
-            return;
-        }
-        let mut stream = connection.stream;
-        let discard = async {
-            stream.shutdown().await?;
-            let mut scratch = vec![0; 8 * 1024];
-            while stream.read(&mut scratch).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // Whether the client ended, failed or took too long, the connection is over.
-        let _ = timeout(self.linger, discard).await;
+        let has_unread = connection.has_unread();
+        connection.stream.end(has_unread, self.linger).await;
     }
 }

@@ -13,6 +13,7 @@ use super::{
 /// keep-alive, linger) for connections that are opened afterwards.
 const AT_THE_START: &[&str] = &[
     "server.bind",
+    "server.unix_mode",
     "server.base_path",
     "server.max_connections",
     "server.listen_backlog",
@@ -39,9 +40,13 @@ const AT_THE_START: &[&str] = &[
     "pools.hooks.workers",
     "admin.enabled",
     "admin.bind",
+    "admin.unix_mode",
     "log.format",
     "log.buffer_lines",
 ];
+
+/// Sections of which all waits when they begin or cease to count: a listener speaks TLS from its start on, or never.
+const TLS: &[&str] = &["server.tls", "admin.tls"];
 
 /// What becomes of the keys whose values differ from those that run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,7 +76,7 @@ pub fn adopt(running: &Loaded, read: Loaded) -> Result<(Loaded, Changes), Settin
     let mut changes = Changes { overridden: read.overridden.clone(), ..Changes::default() };
     for (key, value) in &read.effective {
         if running.effective.get(key) != Some(value) {
-            let list = if is_at_the_start(key) { &mut changes.needs_restart } else { &mut changes.applied };
+            let list = if waits(key, running, &read) { &mut changes.needs_restart } else { &mut changes.applied };
             list.push(key.clone());
         }
     }
@@ -80,7 +85,7 @@ pub fn adopt(running: &Loaded, read: Loaded) -> Result<(Loaded, Changes), Settin
     }
     // The values that will apply are checked as a whole once more, old and new ones together.
     let entry = |key: &String| {
-        let from = if is_at_the_start(key) { running } else { &read };
+        let from = if waits(key, running, &read) { running } else { &read };
         let origin = from.origins.get(key).cloned().unwrap_or(Origin::BuiltIn);
         Some((key.clone(), (kind_of(from.effective.get(key)?), origin)))
     };
@@ -91,8 +96,15 @@ pub fn adopt(running: &Loaded, read: Loaded) -> Result<(Loaded, Changes), Settin
     Ok((mixed, changes))
 }
 
-fn is_at_the_start(key: &str) -> bool {
+/// Whether a key waits for a restart.
+fn waits(key: &str, running: &Loaded, read: &Loaded) -> bool {
+    let counts = |loaded: &Loaded, section: &str| {
+        let certificate = loaded.effective.get(&format!("{section}.certificate"));
+        certificate.and_then(toml::Value::as_str).is_some_and(|path| !path.is_empty())
+    };
+    let is_of = |section: &str| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
     AT_THE_START.contains(&key)
+        || TLS.iter().any(|section| is_of(section) && counts(running, section) != counts(read, section))
 }
 
 fn explain(mut error: SettingsError, waiting: &[String]) -> SettingsError {
@@ -119,7 +131,7 @@ fn kind_of(value: &toml::Value) -> ValueKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Overrides, catalogue::CATALOGUE, load};
+    use crate::settings::{Bind, Overrides, catalogue::CATALOGUE, load};
 
     /// What takes effect at once, in full: a new key must be put into this list, or into the one above.
     const AT_ONCE: &[&str] = &[
@@ -128,6 +140,10 @@ mod tests {
         "server.greeting",
         "server.page",
         "server.head_max_bytes",
+        "server.tls.certificate",
+        "server.tls.key",
+        "server.tls.min_version",
+        "server.tls.client_ca",
         "tus.max_size_bytes",
         "tus.download",
         "tus.termination",
@@ -167,6 +183,10 @@ mod tests {
         "admin.token",
         "admin.hosts",
         "admin.mailbox_slow_ms",
+        "admin.tls.certificate",
+        "admin.tls.key",
+        "admin.tls.min_version",
+        "admin.tls.client_ca",
         "log.level",
         "log.requests",
     ];
@@ -199,7 +219,8 @@ mod tests {
         assert_eq!(changes.applied, ["pools.s3.workers"]);
         assert_eq!(changes.needs_restart, ["server.bind"]);
         assert_eq!(changes.overridden, [("log.level".to_owned(), Origin::Flag { flag: "--set".to_owned() })]);
-        assert_eq!((now.settings.pools.s3.workers, now.settings.server.bind.port()), (2, 8080));
+        assert_eq!(now.settings.pools.s3.workers, 2);
+        assert_eq!(now.settings.server.bind, Bind::Address(([127, 0, 0, 1], 8080).into()));
         // It is still to be told the next time, and the rest is not.
         let (again, changes) = adopt(&now, read(&directory, text, &[("log.level", "debug")]).unwrap()).unwrap();
         assert_eq!((changes.applied, changes.needs_restart), (vec![], vec!["server.bind".to_owned()]));
@@ -233,10 +254,30 @@ mod tests {
         let running = read(&directory, "", &[]).unwrap();
         let file = "admin.enabled = false\nadmin.bind = \"0.0.0.0:1\"\n";
         let (running, _) = adopt(&running, read(&directory, file, &[]).unwrap()).unwrap();
-        assert!(running.settings.admin.enabled && running.settings.admin.bind.ip().is_loopback());
+        assert!(running.settings.admin.enabled && running.settings.admin.bind.is_local());
         let served = read(&directory, "admin.bind = \"0.0.0.0:1\"\nadmin.token = \"0123456789abcdef\"", &[]).unwrap();
         let error = adopt(&served, read(&directory, "", &[]).unwrap()).unwrap_err();
-        assert!(error.to_string().contains("admin.token must be set"), "{error}");
+        assert!(error.to_string().contains("admin.token or admin.tls.client_ca must be set"), "{error}");
         assert!(error.to_string().contains("until a restart the old value of admin.bind counts"), "{error}");
+    }
+
+    #[test]
+    fn tls_as_a_whole_waits_when_it_begins_and_its_files_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let plain = read(&directory, "", &[]).unwrap();
+        let with = |names: &str| format!("server.tls = {{ {names} }}\ntus.download = false");
+        let first = with("certificate = \"a.pem\", key = \"a.key\", client_ca = \"c.pem\"");
+        let (now, changes) = adopt(&plain, read(&directory, &first, &[]).unwrap()).unwrap();
+        assert_eq!(changes.needs_restart, ["server.tls.certificate", "server.tls.client_ca", "server.tls.key"]);
+        assert_eq!((changes.applied, &now.settings.server.tls), (vec!["tus.download".to_owned()], &None));
+        let secure = read(&directory, &first, &[]).unwrap();
+        let second = with("certificate = \"b.pem\", key = \"b.key\", min_version = \"1.3\"");
+        let (now, changes) = adopt(&secure, read(&directory, &second, &[]).unwrap()).unwrap();
+        assert_eq!((changes.needs_restart.len(), changes.applied.len()), (0, 4), "{:?}", changes.applied);
+        let files: Vec<_> = now.settings.files().iter().map(|path| path.display().to_string()).collect();
+        assert_eq!(files, ["b.pem", "b.key"]);
+        let (now, changes) = adopt(&secure, read(&directory, "tus.download = false", &[]).unwrap()).unwrap();
+        assert_eq!((changes.needs_restart.len(), changes.applied.len()), (3, 0), "{changes:?}");
+        assert_eq!(format!("{:?}", now.settings), format!("{:?}", secure.settings));
     }
 }

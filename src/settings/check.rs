@@ -1,6 +1,6 @@
 //! The checks: merged values in, typed settings out, or everything that is wrong with them.
 
-use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use config::Config;
 use regex_lite::Regex;
@@ -8,8 +8,8 @@ use slog::Level;
 use wharf_actors::storage::Durability;
 
 use super::{
-    BasePath, Cors, DiskPool, Expiration, Log, LogFormat, Pools, S3, S3Client, S3Pool, Server, Settings, SettingsError,
-    Storage, StorageKind, Timeouts, Tus, UploadPool, WorkerPool,
+    Cors, DiskPool, Expiration, Log, LogFormat, Pools, S3, S3Client, S3Pool, Settings, SettingsError, Storage,
+    StorageKind, Timeouts, Tus, UploadPool, WorkerPool,
     catalogue::names_in,
     layers::Merged,
     problem::{Origin, Problem},
@@ -17,15 +17,10 @@ use super::{
 };
 
 mod admin;
+mod server;
 
 const DAY_SECS: i64 = 24 * 60 * 60;
 const MEBIBYTE: i64 = 1 << 20;
-
-/// No longer head is ever read, whatever the settings say, so a larger number would be a lie.
-const HEAD_LIMIT_BYTES: i64 = 65_536;
-
-/// Base paths below which the files of the page lie. There are no others: uploads win where the two meet.
-const HIDING_THE_PAGE: [&str; 2] = ["/", "/page/"];
 
 /// Values by dotted key, as they apply.
 pub(super) type Effective = BTreeMap<String, toml::Value>;
@@ -34,7 +29,7 @@ pub(super) type Effective = BTreeMap<String, toml::Value>;
 pub(super) fn check(merged: &Merged) -> Result<(Settings, Effective), SettingsError> {
     let mut reader = Reader { merged, problems: Vec::new(), effective: BTreeMap::new() };
     let settings = Settings {
-        server: server(&mut reader),
+        server: server::server(&mut reader),
         tus: tus(&mut reader),
         cors: cors(&mut reader),
         storage: storage(&mut reader),
@@ -53,28 +48,6 @@ pub(super) fn check(merged: &Merged) -> Result<(Settings, Effective), SettingsEr
         Ok((settings, reader.effective))
     } else {
         Err(SettingsError { problems: reader.problems })
-    }
-}
-
-fn server(reader: &mut Reader<'_>) -> Server {
-    let unspecified = SocketAddr::from(([127, 0, 0, 1], 0));
-    let bind = reader.parsed("server.bind", unspecified, |text| {
-        text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
-    });
-    let base_path = reader.parsed("server.base_path", BasePath::default(), BasePath::parse);
-    reader.apply("server.base_path", base_path.to_string());
-    let page = reader.switch("server.page") && !HIDING_THE_PAGE.contains(&base_path.path());
-    reader.apply("server.page", page);
-    Server {
-        bind,
-        base_path,
-        behind_proxy: reader.switch("server.behind_proxy"),
-        absolute_location: reader.switch("server.absolute_location"),
-        max_connections: Some(reader.count("server.max_connections", 0..=1_000_000)).filter(|limit| *limit > 0),
-        greeting: reader.switch("server.greeting"),
-        page,
-        head_max_bytes: reader.count("server.head_max_bytes", 4096..=HEAD_LIMIT_BYTES),
-        listen_backlog: reader.narrow("server.listen_backlog", 1..=65_535),
     }
 }
 

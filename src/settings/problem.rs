@@ -88,7 +88,7 @@ pub struct SettingsError {
 
 impl SettingsError {
     /// One that no key and no place is to blame for.
-    pub(super) fn at_all(message: String) -> Self {
+    pub(crate) fn at_all(message: String) -> Self {
         Self { problems: vec![Problem { origin: Origin::BuiltIn, key: None, message }] }
     }
 }

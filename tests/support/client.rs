@@ -2,13 +2,17 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
-    time::Duration,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
 };
+
+use rustls::ClientConfig;
 
 use super::{
     Response,
-    process::{PATIENCE, is_read},
+    process::is_read,
+    transport::{Transport, is_gone},
 };
 
 /// The head of a request, with `Host` and `Tus-Resumable` unless these headers name them. An empty value leaves a
@@ -42,18 +46,40 @@ pub(crate) fn chunked(bytes: &[u8], size: usize, trailers: &[(&str, &str)]) -> V
 
 /// A connection to the server.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Transport,
     received: Vec<u8>,
+    /// The server has ended TLS as it should.
+    ended: bool,
 }
 
 impl Client {
     /// Opens a connection.
     pub(crate) fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
-        stream.set_nodelay(true).expect("no delay");
-        Client { stream, received: Vec::new() }
+        Client::over(Transport::tcp(address))
+    }
+
+    /// Opens a connection with TLS.
+    pub(crate) fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>) -> Client {
+        Client::over(Transport::tls(address, config))
+    }
+
+    /// Opens a connection to a Unix socket.
+    pub(crate) fn connect_unix(path: &Path) -> Client {
+        Client::over(Transport::unix(path))
+    }
+
+    fn over(stream: Transport) -> Client {
+        Client { stream, received: Vec::new(), ended: false }
+    }
+
+    /// The certificate that the server has shown.
+    pub(crate) fn certificate(&self) -> Vec<u8> {
+        self.stream.certificate().expect("a handshake that is done")
+    }
+
+    /// Whether the server has ended TLS before it closed.
+    pub(crate) fn was_told_the_end(&self) -> bool {
+        self.ended
     }
 
     /// Whether the server has read all that was sent.
@@ -63,14 +89,14 @@ impl Client {
 
     /// The port it sends from.
     pub(crate) fn port(&self) -> u16 {
-        self.stream.local_addr().expect("a connection").port()
+        self.stream.socket().expect("a socket of TCP").local_addr().expect("a connection").port()
     }
 
     /// Sends bytes as they are. A server that has closed is no error here: what it answered is still to be read.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
             Ok(()) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            Err(error) if is_gone(&error) => {}
             Err(error) => panic!("the server takes no bytes: {error}"),
         }
     }
@@ -157,22 +183,52 @@ impl Client {
 
     /// Whether neither an answer nor the server's end has come so far. Does not wait.
     pub(crate) fn silent(&mut self) -> bool {
-        self.stream.set_nonblocking(true).expect("a socket that does not block");
-        let peeked = self.stream.peek(&mut [0]);
-        self.stream.set_nonblocking(false).expect("a socket that blocks");
-        peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        if !self.received.is_empty() {
+            return false;
+        }
+        self.stream.set_nonblocking(true);
+        let mut bytes = [0; 4096];
+        let read = self.stream.read(&mut bytes);
+        self.stream.set_nonblocking(false);
+        if let Ok(count) = read {
+            self.received.extend_from_slice(&bytes[..count]);
+        }
+        read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Sends, and reads until the connection fails, which it must: what it fails with.
+    pub(crate) fn failure(&mut self, bytes: &[u8]) -> String {
+        if let Err(error) = self.stream.write_all(bytes) {
+            return error.to_string();
+        }
+        let mut bytes = [0; 4096];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => panic!("the server closed, and the connection did not fail"),
+                Ok(_) => {}
+                Err(error) => return error.to_string(),
+            }
+        }
     }
 
     /// Ends the sending direction only (FIN): the answer can still be read.
     pub(crate) fn finish(&mut self) {
-        // A server that has closed already needs no end.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.stream.finish();
+    }
+
+    /// The same without a word to TLS.
+    pub(crate) fn hang_up(&mut self) {
+        self.stream.hang_up();
+    }
+
+    /// Sends half of what these bytes are under TLS.
+    pub(crate) fn send_half_a_record(&mut self, bytes: &[u8]) {
+        self.stream.send_half_a_record(bytes);
     }
 
     /// Drops the connection with a reset (RST).
     pub(crate) fn reset(self) {
-        let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
-        linger.expect("a connection to reset");
+        self.stream.reset();
     }
 
     /// Reads more; false when the server has closed or reset the connection.
@@ -181,9 +237,11 @@ impl Client {
         match self.stream.read(&mut bytes) {
             Ok(count) => {
                 self.received.extend_from_slice(&bytes[..count]);
+                self.ended |= count == 0;
                 count > 0
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // What TLS says of a server that closes without a word to it; a test that minds asks for that.
+            Err(error) if is_gone(&error) || error.kind() == ErrorKind::UnexpectedEof => false,
             Err(error) => panic!("waited in vain for the server to answer or close: {error}"),
         }
     }

@@ -7,10 +7,13 @@
 
 pub(crate) mod admin;
 mod bucket;
+pub(crate) mod certificates;
 mod client;
 mod process;
 mod response;
 pub(crate) mod soak;
+mod transport;
+mod way;
 
 pub(crate) use bucket::Bucket;
 pub(crate) use client::{Client, chunked, head};
@@ -19,6 +22,8 @@ pub(crate) use process::{Process, pause, wait_until};
 pub(crate) use response::Response;
 pub(crate) use rustix::process::Signal;
 pub(crate) use wharf_s3_testbed::Bed;
+
+use way::Way;
 
 use std::{
     ffi::OsString,
@@ -54,7 +59,10 @@ pub(crate) struct Server {
     faults: Option<tempfile::TempDir>,
     /// Where in S3 it stores, if it doesn't on disk; and by which flags.
     bucket: Option<Bucket>,
-    bucket_flags: Vec<String>,
+    /// How it is reached.
+    way: Way,
+    /// The flags for both.
+    own_flags: Vec<String>,
 }
 
 /// The variables that a server is started with.
@@ -122,17 +130,29 @@ impl Server {
         let outside = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(outside.path().join("data")).expect("a storage directory");
         fs::write(outside.path().join(CANARY), CANARY).expect("a file beside the storage directory");
-        let bucket_flags = bucket.as_ref().map(|bucket| bucket.flags(endpoint)).unwrap_or_default();
-        let own_flags = flags.iter().map(|flag| (*flag).to_owned());
-        let flags: Vec<String> = bucket_flags.iter().cloned().chain(own_flags).collect();
+        let way = Way::of_this_suite();
+        let mut own_flags = bucket.as_ref().map(|bucket| bucket.flags(endpoint)).unwrap_or_default();
+        own_flags.extend(way.flags());
+        let flags: Vec<String> = own_flags.iter().cloned().chain(flags.iter().map(|flag| (*flag).to_owned())).collect();
         if let Ok(url) = std::env::var("WHARF_TEST_URL") {
             let (address, base) = process::split_url(&url).expect("WHARF_TEST_URL like http://127.0.0.1:1080/files/");
-            return Server { address, base, admin: None, process: None, flags, outside, faults, bucket, bucket_flags };
+            return Server {
+                address,
+                base,
+                admin: None,
+                process: None,
+                flags,
+                outside,
+                faults,
+                bucket,
+                way,
+                own_flags,
+            };
         }
         let environment = environment(bucket.as_ref(), faults.as_ref());
         let (process, Listening { address, base, admin }) =
             Process::serve(outside.path(), &outside.path().join("data"), &flags, &environment);
-        Server { address, base, admin, process: Some(process), flags, outside, faults, bucket, bucket_flags }
+        Server { address, base, admin, process: Some(process), flags, outside, faults, bucket, way, own_flags }
     }
 
     /// From now on the store breaks as these lines say and no longer as the earlier ones did: see
@@ -162,7 +182,7 @@ impl Server {
 
     /// Starts the binary again on the same directory with other flags, after `stop`, `kill` or its end.
     pub(crate) fn start_again_with(&mut self, flags: &[&str]) {
-        self.flags = self.bucket_flags.iter().cloned().chain(flags.iter().map(|flag| (*flag).to_owned())).collect();
+        self.flags = self.own_flags.iter().cloned().chain(flags.iter().map(|flag| (*flag).to_owned())).collect();
         self.start_again();
     }
 
@@ -301,7 +321,7 @@ impl Server {
 
     /// A new connection.
     pub(crate) fn connect(&self) -> Client {
-        Client::connect(self.address)
+        self.way.connect(self.address)
     }
 
     /// POST to the base path.

@@ -45,11 +45,12 @@ pub(crate) fn is_read(port: u16) -> bool {
     })
 }
 
-/// The address and the path in a line that holds a URL on the loopback address.
+/// The address and the path in a line that holds a URL on the loopback address. A Unix socket's URL names no address.
 pub(crate) fn split_url(line: &str) -> Option<(SocketAddr, String)> {
-    let rest = line.split_once("http://")?.1;
+    let rest = line.split_once("http://").or_else(|| line.split_once("https://"))?.1;
     let (address, path) = rest.split_once('/')?;
-    let path = path.split(|letter: char| letter.is_whitespace() || letter == '"').next()?;
+    let path = path.split(|letter: char| letter.is_whitespace() || "\")".contains(letter)).next()?;
+    let address = if address == "localhost" { "0.0.0.0:0" } else { address };
     Some((address.parse().ok()?, format!("/{path}")))
 }
 

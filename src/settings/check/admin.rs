@@ -1,13 +1,13 @@
 //! The checks of `[admin]`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use super::{
     super::{
-        Admin, Settings,
+        Admin, Bind, Settings,
         values::{Secret, is_host_name},
     },
-    Reader,
+    Reader, server,
 };
 
 /// A shorter token could be guessed.
@@ -15,10 +15,7 @@ const TOKEN_MIN: usize = 16;
 const TOKEN_MAX: usize = 1024;
 
 pub(super) fn admin(reader: &mut Reader<'_>) -> Admin {
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let bind = reader.parsed("admin.bind", nowhere, |text| {
-        text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8081 or [::1]:8081".to_owned())
-    });
+    let bind = server::bind(reader, "admin.bind");
     let token = reader.parsed("admin.token", None, |text| match text {
         "" => Ok(None),
         _ if (TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
@@ -33,6 +30,8 @@ pub(super) fn admin(reader: &mut Reader<'_>) -> Admin {
     Admin {
         enabled: reader.switch("admin.enabled"),
         bind,
+        unix_mode: reader.mode("admin.unix_mode", 0o600),
+        tls: server::tls(reader, "admin.tls"),
         token,
         hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
         mailbox_slow: Duration::from_millis(reader.whole("admin.mailbox_slow_ms", 1..=600_000).unsigned_abs()),
@@ -41,14 +40,17 @@ pub(super) fn admin(reader: &mut Reader<'_>) -> Admin {
 
 pub(super) fn relations(settings: &Settings, reader: &mut Reader<'_>) {
     let Settings { admin, server, .. } = settings;
+    let asks_for_certificates = admin.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     reader.relate(
-        &["admin.bind", "admin.token"],
-        !admin.enabled || admin.bind.ip().is_loopback() || admin.token.is_some(),
-        "admin.token must be set when admin.bind is not a loopback address: whoever reaches it could delete uploads",
+        &["admin.bind", "admin.token", "admin.tls.client_ca"],
+        !admin.enabled || admin.bind.is_local() || admin.token.is_some() || asks_for_certificates,
+        "admin.token or admin.tls.client_ca must be set when admin.bind is neither a loopback address nor a Unix socket: \
+         whoever reaches it could delete uploads",
     );
+    let takes_any_port = matches!(&admin.bind, Bind::Address(address) if address.port() == 0);
     reader.relate(
         &["admin.bind", "server.bind"],
-        !admin.enabled || admin.bind.port() == 0 || admin.bind != server.bind,
+        !admin.enabled || takes_any_port || admin.bind != server.bind,
         "admin.bind must not be server.bind: what operators see is not for everybody",
     );
 }
