@@ -77,12 +77,18 @@ pub enum Task {
 /// Whom to ask, and for how long.
 #[derive(Debug, Clone, Args)]
 pub struct Probe {
-    /// What to ask for, by plain http
+    /// What to ask for, by http or https; any certificate is believed
     #[arg(default_value = "http://127.0.0.1:8081/healthz")]
     pub url: String,
     /// How many seconds it may take
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
+    /// The certificate to show to a server that asks for one (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
 }
 
 /// The flags that change settings.
@@ -244,6 +250,7 @@ mod tests {
             &["--bind", "a", "check"],
             &["probe", "--bind", "a"],
             &["probe", "--timeout", "0"],
+            &["probe", "--key", "a"],
         ] {
             assert!(Arguments::try_parse_from([&["wharf"], wrong].concat()).is_err(), "{wrong:?} was taken");
         }

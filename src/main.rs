@@ -28,7 +28,9 @@ fn main() -> ExitCode {
         return actix_rt::System::new().block_on(wharf::doctor::run(options));
     }
     if let Some(flags::Task::Probe(task)) = &arguments.task {
-        return match probe::probe(&task.url, Duration::from_secs(task.timeout)) {
+        let files = task.certificate.clone().zip(task.key.clone());
+        let identity = files.map(|(certificate, key)| probe::Identity { certificate, key });
+        return match probe::probe(&task.url, identity.as_ref(), Duration::from_secs(task.timeout)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         };

@@ -170,7 +170,7 @@ const RULES: &[Rule] = &[
         room: "wharf::probe",
         own: &[],
         never: &["tokio::", "actix", "rustix::", "slog::", "std::fs", "std::env"],
-        except: &[],
+        except: &["rustls"],
     },
     Rule { room: "wharf::service", own: &["wharf::", "wharf_actors::"], never: &["std::fs"], except: &[] },
     // `main.rs` and `lib.rs`.

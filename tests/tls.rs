@@ -413,6 +413,17 @@ fn operators_may_be_known_by_certificates() {
     let known = clients.issue("operator.test");
     let mut client = Client::connect_tls(address, site.authority.client(Some(&known)));
     assert_eq!(client.request("GET", "/pools", &[("Host", "localhost")], b"").status, 200);
+    // The health check of a container gets in likewise.
+    let (certificate, key) =
+        (site.files.beside("probe.pem", &known.certificate), site.files.beside("probe.key", &known.key));
+    let probe = |more: &[&std::ffi::OsStr]| {
+        let url = format!("https://{address}/healthz");
+        std::process::Command::new(env!("CARGO_BIN_EXE_wharf")).args(["probe", &url]).args(more).output().unwrap()
+    };
+    let shown = ["--certificate".as_ref(), certificate.as_os_str(), "--key".as_ref(), key.as_os_str()];
+    let (well, unknown) = (probe(&shown), probe(&[]));
+    assert!(well.status.success(), "{well:?}");
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no answer from 127.0.0.1:"), "{unknown:?}");
     for identity in [None, Some(Authority::new("the strangers'").issue("operator.test"))] {
         let mut client = Client::connect_tls(address, site.authority.client(identity.as_ref()));
         client.failure(head("GET", "/healthz", &[]).as_bytes());
