@@ -57,6 +57,11 @@ bench-s3-throughput *arguments:
     cargo build --release --workspace --bins
     cargo run --release -p wharf-benches -- s3-throughput {{arguments}}
 
+# How soon the admin listener answers while 2,000 uploads run.
+bench-admin *arguments:
+    cargo build --release
+    benches/admin_latency.py {{arguments}}
+
 # Exactly what CI runs.
 ci:
     .ci/run
