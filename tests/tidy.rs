@@ -280,7 +280,7 @@ const RULES: &[Rule] = &[
             "wharf_actors::room::",
             "wharf_actors::storage::{StoreReport, StoreTuning}",
             "wharf_actors::storage::s3::client::metered::CallMeters",
-            "wharf_actors::storage::s3::client::{Client, ClientError, ETag}",
+            "wharf_actors::storage::s3::client::{Call, Client, ClientError, ETag, ErrorKind}",
             "wharf_actors::storage::s3::retry::",
         ],
         never: &["std::fs", "std::net", "rustix::", "async_channel::"],

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::{Budget, storage::s3::client::ErrorKind};
-use bed::{Answer, Bed, SECOND, Seen, config, etag, part, scripted, seen, until};
+use bed::{Answer, Bed, GONE, SECOND, Seen, config, etag, part, scripted, seen, until};
 
 mod bed;
 
@@ -191,6 +191,15 @@ async fn what_stays_so_fails_at_once_and_the_next_part_goes_on() {
         assert_eq!((report.failed, report.retries, budget.report().used), (1, Default::default(), 0));
         assert_eq!(parts.upload(part(&budget, 1, 2)).await.unwrap(), etag(&seen(1, 2)));
     }
+}
+
+#[actix_rt::test]
+async fn a_part_of_an_upload_that_is_gone_is_not_tried_on() {
+    let parts = scripted(config(1, 1, 1), |_, _| Answer::Failed(ErrorKind::Unavailable));
+    let budget = Budget::new(100);
+    let part = Part { multipart: GONE.into(), ..part(&budget, 1, 1) };
+    assert_eq!(kind(parts.upload(part).await), Err(ErrorKind::NoSuchUpload));
+    assert_eq!(parts.report().retries, Default::default());
 }
 
 #[actix_rt::test]

@@ -6,7 +6,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFutu
 use slog::Logger;
 
 use super::{
-    PartError,
+    Part, PartError,
     job::{Errand, Presence},
     messages::{Carry, Leave, Ready},
 };
@@ -14,7 +14,7 @@ use crate::{
     post::Receive,
     receives_letters,
     storage::s3::{
-        client::Client,
+        client::{Call, Client, ETag, ErrorKind},
         retry::{RetryPolicy, retried},
     },
 };
@@ -79,7 +79,23 @@ impl Receive<Leave> for Uploader {
 
 async fn carry(mut errand: Errand, client: Arc<dyn Client>, policy: RetryPolicy, logger: Logger) {
     let Some(part) = errand.begin() else { return };
-    let call = || client.upload_part(&part.key, &part.multipart, part.number, part.body.clone());
-    let result = retried(&policy, "UploadPart", &logger, call).await;
+    let result = retried(&policy, "UploadPart", &logger, || store(&*client, part)).await;
     errand.finish(result.map_err(PartError::S3));
+}
+
+/// Tries once. A service that refuses a part before it has read all of it may close the connection, and then the answer is lost
+/// with it: whether the upload is still there is asked for, lest a part of one that was aborted be tried until the deadline.
+fn store(client: &dyn Client, part: &Part) -> Call<ETag> {
+    let upload = client.upload_part(&part.key, &part.multipart, part.number, part.body.clone());
+    // Nothing is sent before it is awaited.
+    let look = client.list_parts(&part.key, &part.multipart, Some(part.number));
+    Box::pin(async move {
+        match upload.await {
+            Err(error) if error.kind == ErrorKind::Unavailable && error.code.is_none() => match look.await {
+                Err(gone) if gone.kind == ErrorKind::NoSuchUpload => Err(gone),
+                _ => Err(error),
+            },
+            done => done,
+        }
+    })
 }

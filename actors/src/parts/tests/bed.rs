@@ -74,6 +74,9 @@ fn failed(kind: ErrorKind) -> ClientError {
     ClientError::new(kind, "UploadPart", None, "on purpose")
 }
 
+/// The multipart upload that is not there.
+pub(super) const GONE: &str = "gone";
+
 type Act = dyn Fn(usize, Seen) -> Call<ETag> + Send + Sync;
 
 /// A client that stores parts only.
@@ -132,8 +135,9 @@ impl Client for Fake {
         never()
     }
 
-    fn list_parts(&self, _: &str, _: &str, _: Option<u16>) -> Call<Page<ListedPart, u16>> {
-        never()
+    fn list_parts(&self, _: &str, id: &str, _: Option<u16>) -> Call<Page<ListedPart, u16>> {
+        let kind = if id == GONE { ErrorKind::NoSuchUpload } else { ErrorKind::Invalid };
+        Box::pin(async move { Err(failed(kind)) })
     }
 
     fn complete(&self, _: &str, _: &str, _: &[(u16, ETag)]) -> Call<ETag> {
