@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use super::{super::Shared, ErrorKind, Keeper, LOOK_AROUND, StorageError, failed, tail};
+use super::{super::Shared, ErrorKind, Keeper, LOOK_AROUND, StorageError, failed, sending::unless_given_up, tail};
 use crate::{Budget, Share, storage::s3::plan::PART_MIN_BYTES};
 
 /// Room for some tails, which are hardly ever longer than the smallest part.
@@ -98,7 +98,8 @@ impl Keeper {
         if self.loaded {
             return Ok(());
         }
-        let share = self.share_for_tail().await;
+        // Others may hold what there is for as long as their clients may be silent: a DELETE does not wait for that.
+        let share = unless_given_up(self.given_up.clone(), self.share_for_tail()).await?;
         let mut bytes = tail::load(&self.shared, &self.key).await.map_err(failed("read the tail"))?.unwrap_or_default();
         let expected = usize::try_from(self.tail.map_or(0, |tail| tail.len)).unwrap_or(usize::MAX);
         if bytes.len() < expected {
@@ -122,6 +123,7 @@ impl Keeper {
                 {
                     return share;
                 }
+                // Not in the budget's queue, where so much at once would keep those from their shares who fill a part.
                 tokio::time::sleep(LOOK_AROUND).await;
             }
         };
