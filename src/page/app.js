@@ -491,11 +491,11 @@ function remove(upload, hadFocus = hasFocus(upload)) {
 }
 
 async function cancel(upload) {
-  // A button that is switched off loses the focus.
+  // A button that is switched off loses the focus to nothing, but only when the page is next drawn.
   const hadFocus = hasFocus(upload)
   await upload.cancel()
   say(`${shown(upload.file.name)}: cancelled`)
-  remove(upload, hadFocus && document.activeElement === document.body)
+  remove(upload, hasFocus(upload) || (hadFocus && document.activeElement === document.body))
 }
 
 const SAID = { broken: 'connection lost', paused: 'paused', done: 'uploaded', failed: 'failed' }

@@ -55,6 +55,15 @@ async function assertUploaded(page, server, file) {
   await assertStored(server, await linkOf(page, file), file.bytes)
 }
 
+/** Chromium drops the keys that are pressed before a page was drawn for the first time. */
+async function hearing(page) {
+  await page.evaluate(() => document.addEventListener('keydown', ({ key }) => { document.body.dataset.heard = key }))
+  await until('the page hears the keyboard', async () => {
+    await page.keyboard.press('Shift')
+    return page.evaluate(() => document.body.dataset.heard === 'Shift')
+  })
+}
+
 /** What is kept over visits. */
 const remembered = (page) => page.evaluate(() => Object.values(localStorage).map((record) => JSON.parse(record)))
 
@@ -379,6 +388,7 @@ test('a keyboard is enough, and nothing is said twice', async (test) => {
   // Waited for from the start: what catches the chooser must be in its place before the key is pressed.
   const choosing = page.waitForEvent('filechooser')
   await page.bringToFront()
+  await hearing(page)
   await page.keyboard.press('Tab')
   assert.equal(await page.evaluate(() => document.activeElement.id), 'choose')
   await page.keyboard.press('Enter')

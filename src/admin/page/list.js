@@ -72,6 +72,7 @@ export class List {
     const asking = (this.#asking = new AbortController())
     const more = byId('list-more')
     more.disabled = true
+    byId('list').ariaBusy = 'true'
     show(byId('list-problem'), false)
     show(byId('list-empty'), false)
     say(byId('list-words'), 'Looking…')
@@ -98,6 +99,7 @@ export class List {
     more.disabled = false
     show(more, this.#next !== null)
     show(byId('list-empty'), this.#found.size === 0 && this.#next === null)
+    byId('list').ariaBusy = 'false'
     say(byId('list-words'), `${count(this.#found.size)} found${this.#next ? '; there is more to look through' : ''}`)
   }
 }
