@@ -41,7 +41,7 @@ bench-stalled *arguments:
     cargo build --release
     cargo run --release -p wharf-benches -- stalled {{arguments}}
 
-# What meters cost, in user instructions of small uploads, by callgrind (valgrind, from apt, and Python). 2 % are allowed.
+# What meters cost, in user instructions of small uploads, by callgrind (benches/valgrind.sh has it) and Python. 2 % are allowed.
 cost-of-meters uploads='500':
     cargo build --release --no-default-features --target-dir target/metered
     cargo build --release --no-default-features --features unmetered --target-dir target/unmetered

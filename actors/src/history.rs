@@ -8,7 +8,7 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 mod timeline;
@@ -96,7 +96,7 @@ impl Line {
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
-    began: Instant,
+    began_nanos: u64,
     since: SystemTime,
     timeline: timeline::Track,
     lines: VecDeque<Line>,
@@ -106,9 +106,9 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(now_nanos: u64) -> Self {
         Self {
-            began: Instant::now(),
+            began_nanos: now_nanos,
             since: SystemTime::now(),
             timeline: timeline::Track::default(),
             lines: VecDeque::new(),
@@ -117,36 +117,36 @@ impl History {
         }
     }
 
-    fn ms(&self, now: Instant) -> u32 {
-        u32::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u32::MAX)
+    fn ms(&self, now_nanos: u64) -> u32 {
+        u32::try_from(now_nanos.saturating_sub(self.began_nanos) / 1_000_000).unwrap_or(u32::MAX)
     }
 
     /// The offset has moved.
-    pub(crate) fn moved(&mut self, offset: u64, now: Instant) {
-        self.timeline.moved(self.ms(now), offset);
+    pub(crate) fn moved(&mut self, offset: u64, now_nanos: u64) {
+        self.timeline.moved(self.ms(now_nanos), offset);
     }
 
     /// Something befell the upload.
-    pub(crate) fn mark(&mut self, mark: Mark, now: Instant) {
-        self.timeline.mark(self.ms(now), mark);
+    pub(crate) fn mark(&mut self, mark: Mark, now_nanos: u64) {
+        self.timeline.mark(self.ms(now_nanos), mark);
     }
 
     /// A request may append, by this lease.
-    pub(crate) fn came_back(&mut self, lease: u64, now: Instant) {
-        let away_ms = self.left_ms.take().map_or(0, |left| self.ms(now).saturating_sub(left));
+    pub(crate) fn came_back(&mut self, lease: u64, now_nanos: u64) {
+        let away_ms = self.left_ms.take().map_or(0, |left| self.ms(now_nanos).saturating_sub(left));
         if Duration::from_millis(away_ms.into()) >= AWAY {
-            self.mark(Mark::Away { ms: away_ms }, now);
+            self.mark(Mark::Away { ms: away_ms }, now_nanos);
         }
-        self.mark(Mark::lease(lease), now);
+        self.mark(Mark::lease(lease), now_nanos);
     }
 
     /// No request may append any more.
-    pub(crate) fn left(&mut self, now: Instant) {
-        self.left_ms = Some(self.ms(now));
+    pub(crate) fn left(&mut self, now_nanos: u64) {
+        self.left_ms = Some(self.ms(now_nanos));
     }
 
     /// A line was written into the log.
-    pub(crate) fn say(&mut self, level: Level, said: Said, now: Instant) {
+    pub(crate) fn say(&mut self, level: Level, said: Said, now_nanos: u64) {
         let Said { message, offset, why, request_id } = said;
         let why = why.map(|why| match why {
             Cow::Owned(text) if text.len() > TEXT_BYTES => {
@@ -157,7 +157,7 @@ impl History {
         });
         let request_id = request_id.filter(|id| !id.is_empty() && id.len() <= TEXT_BYTES);
         let offset = offset.unwrap_or(NO_OFFSET);
-        let line = Line { at_ms: self.ms(now), level, message, offset, why, request_id };
+        let line = Line { at_ms: self.ms(now_nanos), level, message, offset, why, request_id };
         self.texts += line.text_bytes();
         if self.lines.len() == self.lines.capacity() && self.lines.len() < LINES {
             // In small steps: most uploads say little.
@@ -194,10 +194,10 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept() {
-        let mut history = History::new();
-        let now = Instant::now();
+        let mut history = History::new(7);
+        let now_nanos = 7;
         for number in 0..LINES + 10 {
-            history.say(Level::Info, Said { why: Some(number.to_string().into()), ..Said::default() }, now);
+            history.say(Level::Info, Said { why: Some(number.to_string().into()), ..Said::default() }, now_nanos);
         }
         let log = history.report().log;
         assert_eq!((log.len(), &log[0].fields[0].1[..], &log[49].fields[0].1[..]), (50, "10", "59"));
@@ -206,8 +206,8 @@ mod tests {
 
     #[test]
     fn absences_are_told_when_they_end() {
-        let mut history = History::new();
-        let at = |secs| history.began + Duration::from_secs(secs);
+        let mut history = History::new(7);
+        let at = |secs: u64| history.began_nanos + secs * 1_000_000_000;
         let moments = [at(0), at(3), at(3), at(13), at(20)];
         history.came_back(1, moments[0]);
         history.left(moments[1]);
@@ -223,9 +223,9 @@ mod tests {
 
     #[test]
     fn texts_have_a_bound_of_their_own() {
-        let mut history = History::new();
+        let mut history = History::new(7);
         for number in 0..1000 {
-            history.say(Level::Error, said("store failed", "ü".repeat(number)), Instant::now());
+            history.say(Level::Error, said("store failed", "ü".repeat(number)), 7);
             assert!(history.texts <= TEXTS_BYTES + TEXT_BYTES, "{}", history.texts);
             let bytes: usize = history.lines.iter().map(Line::text_bytes).sum();
             assert_eq!(bytes, history.texts);

@@ -13,11 +13,13 @@ use tokio::sync::oneshot;
 mod gauge;
 mod histogram;
 mod kind;
+mod moment;
 mod pool;
 
 pub use gauge::{Gauge, GaugeReport, Stamp};
 pub use histogram::{Distribution, Spread};
 pub use kind::{KindMeter, KindReport, MessageReport};
+pub use moment::now_nanos;
 pub use pool::{MailboxReport, PoolReport};
 
 /// False in builds that leave out all that only counts, to see what counting costs. The bound of mailboxes stays.

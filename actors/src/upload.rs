@@ -16,7 +16,7 @@ pub(crate) mod view;
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use actix::{Actor, ActorContext, AsyncContext, Context};
@@ -28,7 +28,7 @@ use crate::{
     Info, Kind, Own, Record, Share, UploadId,
     directory::Directory,
     history::History,
-    post::Gauge,
+    post::{Gauge, now_nanos},
     receives_letters,
     storage::{Blob, Opened, Ticket},
     tally::OpenLease,
@@ -85,12 +85,12 @@ pub(crate) struct Upload {
     sight: Arc<Sight>,
     /// Made when there is something to remember.
     history: Option<Box<History>>,
-    /// When listeners were last told of the upload's progress.
-    progress_told: Option<Instant>,
+    /// When listeners were last told of the upload's progress; 0 before.
+    progress_told_nanos: u64,
     /// The last lease ended because another request wanted the upload.
     overtaken: bool,
     logger: Logger,
-    last_active: Instant,
+    last_active_nanos: u64,
     timer_armed: bool,
     retired: bool,
     /// Nothing more can be had from this owner.
@@ -129,9 +129,9 @@ impl Upload {
             gauge,
             sight,
             history: None,
-            progress_told: None,
+            progress_told_nanos: 0,
             overtaken: false,
-            last_active: Instant::now(),
+            last_active_nanos: now_nanos(),
             timer_armed: false,
             retired: false,
             over: false,
@@ -148,8 +148,8 @@ impl Upload {
         for effect in effects {
             self.perform(effect, context);
         }
-        self.last_active = Instant::now();
-        self.observe(self.last_active);
+        self.last_active_nanos = now_nanos();
+        self.observe(self.last_active_nanos);
         if self.state.is_idle() && !self.timer_armed && !self.retired {
             self.arm_timer(if self.over || self.state.is_finished() { Duration::ZERO } else { REST_AFTER }, context);
         }
@@ -168,7 +168,7 @@ impl Upload {
         if !self.state.is_idle() || self.retired {
             return;
         }
-        let idle = self.last_active.elapsed();
+        let idle = Duration::from_nanos(now_nanos().saturating_sub(self.last_active_nanos));
         let idle_max = self.directory.live().idle_owner();
         if self.over || self.state.is_finished() || idle >= idle_max {
             self.retire(context);

@@ -50,6 +50,11 @@ fn is_unsafe(character: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Whether there is nothing in it but what is printed as it is, and blanks: most of what is logged.
+fn is_plain_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 /// Text from outside, fit for a terminal.
 #[must_use]
 pub fn escaped(text: &str) -> String {
@@ -60,6 +65,10 @@ pub fn escaped(text: &str) -> String {
 
 /// Adds text that is no value: unsafe characters are escaped.
 pub(super) fn push_text(line: &mut String, text: &str) {
+    if is_plain_ascii(text) {
+        line.push_str(text);
+        return;
+    }
     for character in text.chars() {
         match character {
             '\n' => line.push_str("\\n"),
@@ -73,6 +82,11 @@ pub(super) fn push_text(line: &mut String, text: &str) {
 
 /// Adds a value: as it is when nothing in it could be taken for another part of the line, else quoted and escaped.
 pub(super) fn push_value(line: &mut String, value: &str) {
+    let is_word = |byte| matches!(byte, b'!' | b'#'..=b'+' | b'-'..=b'[' | b']'..=b'~');
+    if !value.is_empty() && value.bytes().all(is_word) {
+        line.push_str(value);
+        return;
+    }
     let plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | '\\' | ',') && !is_unsafe(c);
     if !value.is_empty() && value.chars().all(plain) {
         line.push_str(value);

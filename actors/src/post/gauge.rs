@@ -3,21 +3,13 @@
 use std::{
     fmt,
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::{KindMeter, METERED};
-
-/// All times in gauges are nanoseconds since this moment, so that they fit an atomic.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// Never 0, which stands for "nothing waits here".
-pub(super) fn now_nanos() -> u64 {
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
-}
+use super::{KindMeter, METERED, now_nanos};
 
 /// The meter of one mailbox. It also bounds it: [`Gauge::admit`] refuses at the limit.
 pub struct Gauge {

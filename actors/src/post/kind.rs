@@ -7,8 +7,8 @@ use std::sync::{
 
 use super::{
     METERED,
-    gauge::now_nanos,
     histogram::{Histogram, Merged, Spread},
+    now_nanos,
 };
 
 /// The sum over all mailboxes of one kind of actor, the ended ones included. It holds their limit too, which so counts

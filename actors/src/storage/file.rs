@@ -8,7 +8,10 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::SystemTime,
 };
 
@@ -125,15 +128,18 @@ impl FileStore {
         for root in roots {
             opened.push(open_root(&root)?);
         }
+        let lock = prepare(&opened[0].beneath, Mode::from_raw_mode(dir_mode)).map_err(unusable)?;
+        let lock = lock.ok_or_else(|| OpenError::Locked { path: dir.clone() })?;
         let layout = Layout {
+            workshop: opened[0].beneath.inner(layout::WORKSHOP).map_err(unusable)?,
             directory: opened[0].names[0].clone(),
             roots: opened,
             durability,
             file_mode: Mode::from_raw_mode(file_mode),
             directory_mode: Mode::from_raw_mode(dir_mode),
             temporaries: AtomicU64::new(0),
+            has_stale_markers: AtomicBool::new(false),
         };
-        let lock = prepare(&layout).map_err(unusable)?.ok_or_else(|| OpenError::Locked { path: dir.clone() })?;
         layout.sweep().map_err(unusable)?;
         let volume = layout.main().directory(".").map_err(unusable)?;
         let device = fstat(&volume).map_err(|error| unusable(error.into()))?.st_dev;
@@ -167,12 +173,12 @@ fn open_root(path: &Path) -> Result<Root, OpenError> {
 }
 
 /// Makes wharf's own directories and takes the lock; `None` when another process has it.
-fn prepare(layout: &Layout) -> io::Result<Option<OwnedFd>> {
-    for directory in [".wharf/tmp", marker::STAGED, marker::FINALS] {
-        layout.main().make_directory(directory, layout.directory_mode)?;
+fn prepare(main: &Beneath, mode: Mode) -> io::Result<Option<OwnedFd>> {
+    for directory in [layout::WORKSHOP, marker::STAGED, marker::FINALS] {
+        main.make_directory(directory, mode)?;
     }
     let flags = OFlags::RDWR | OFlags::CREATE;
-    let lock = layout.main().file(".wharf/lock", flags, Mode::RUSR | Mode::WUSR)?;
+    let lock = main.file(".wharf/lock", flags, Mode::RUSR | Mode::WUSR)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(lock)),
         Err(Errno::WOULDBLOCK) => Ok(None),
@@ -216,8 +222,7 @@ impl Shared {
         }
         let data = layout.tree(&spot).create(&spot.path, layout.file_mode, layout.directory_mode).map_err(failed)?;
         let named = || {
-            // A crash amid a delete may have left one, which would cut the new upload's bytes.
-            layout.unmark(&info.id).map_err(failed)?;
+            layout.unmark_stale(&info.id).map_err(failed)?;
             if info.is_final() {
                 let marker = marker::waiting(&info.id);
                 layout.replace(&marker, b"", false).map_err(failed)?;

@@ -107,7 +107,13 @@ pub(crate) fn encode(info: &Info, places: &Places<'_>) -> Result<Vec<u8>, serde_
             dropped_parts: &own.dropped_parts,
         }),
     };
-    Ok(escape(&serde_json::to_string(&document)?).into_bytes())
+    let json = serde_json::to_string(&document)?;
+    Ok(if needs_escapes(&json) { escape(&json) } else { json }.into_bytes())
+}
+
+/// Whether there may be a character in it that Go escapes. Most have none, and to look at bytes is quick.
+fn needs_escapes(json: &str) -> bool {
+    json.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2))
 }
 
 /// Escapes what Go's encoder escapes beside what JSON asks for. These characters stand in JSON within strings only.

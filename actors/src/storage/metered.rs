@@ -1,8 +1,10 @@
 //! A store whose operations are timed, each by its name, as their askers see them: with the wait for a thread or a worker.
 
 use std::{
+    pin::Pin,
     sync::Arc,
-    time::{Instant, SystemTime},
+    task::{Context, Poll, ready},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -11,7 +13,10 @@ use super::{
     Blob, ErrorKind, Op, Opened, OperationMeter, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage,
     StorageError, StorePage, StoreReport, StoreTuning, Ticket, Written,
 };
-use crate::{Info, Record, Share, UploadId, post::METERED};
+use crate::{
+    Info, Record, Share, UploadId,
+    post::{METERED, now_nanos},
+};
 
 /// How an operation may fail; the last: nobody waited for its end.
 const FAILURES: [&str; 7] = ["not_found", "exists", "no_space", "too_large", "corrupt", "failed", "abandoned"];
@@ -90,19 +95,23 @@ struct Meters([Meter; NAMES.len()]);
 struct Run {
     meters: Arc<Meters>,
     name: Name,
-    began: Instant,
+    began_nanos: u64,
     ended: bool,
 }
 
 impl Run {
     fn of(meters: &Arc<Meters>, name: Name) -> Self {
         meters.0[name as usize].begin();
-        Self { meters: Arc::clone(meters), name, began: Instant::now(), ended: false }
+        Self { meters: Arc::clone(meters), name, began_nanos: now_nanos(), ended: false }
+    }
+
+    fn took_nanos(&self) -> u64 {
+        now_nanos().saturating_sub(self.began_nanos)
     }
 
     fn end(mut self, failure: Option<ErrorKind>) {
         self.ended = true;
-        self.meters.0[self.name as usize].end(self.began.elapsed(), failure.map(place_of));
+        self.meters.0[self.name as usize].end(self.took_nanos(), failure.map(place_of));
     }
 }
 
@@ -111,13 +120,38 @@ impl Drop for Run {
         let meter = &self.meters.0[self.name as usize];
         meter.leave();
         if !self.ended {
-            meter.end(self.began.elapsed(), Some(FAILURES.len() - 1));
+            meter.end(self.took_nanos(), Some(FAILURES.len() - 1));
         }
     }
 }
 
+/// An operation that is timed from its first poll on.
+struct Timed<T> {
+    op: Op<T>,
+    meters: Arc<Meters>,
+    name: Name,
+    /// How it has failed although it has a result.
+    failure: fn(&T) -> Option<ErrorKind>,
+    run: Option<Run>,
+}
+
+impl<T> Unpin for Timed<T> {}
+
+impl<T> Future for Timed<T> {
+    type Output = Result<T, StorageError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { op, meters, name, failure, run } = &mut *self;
+        run.get_or_insert_with(|| Run::of(meters, *name));
+        let result = ready!(op.as_mut().poll(context));
+        if let Some(run) = run.take() {
+            run.end(result.as_ref().map_or_else(|error| Some(error.kind), failure));
+        }
+        Poll::Ready(result)
+    }
+}
+
 impl Meters {
-    /// The operation, timed from its first poll on.
     fn time<T: Send + 'static>(self: &Arc<Self>, name: Name, op: Op<T>) -> Op<T> {
         self.judge(name, op, |_| None)
     }
@@ -127,23 +161,18 @@ impl Meters {
         self: &Arc<Self>,
         name: Name,
         op: Op<T>,
-        failure: impl FnOnce(&T) -> Option<ErrorKind> + Send + 'static,
+        failure: fn(&T) -> Option<ErrorKind>,
     ) -> Op<T> {
-        if !METERED {
-            return op;
-        }
-        let meters = Arc::clone(self);
-        Box::pin(async move {
-            let run = Run::of(&meters, name);
-            let result = op.await;
-            run.end(result.as_ref().map_or_else(|error| Some(error.kind), failure));
-            result
-        })
+        if METERED { Box::pin(self.timed(name, op, failure)) } else { op }
+    }
+
+    fn timed<T>(self: &Arc<Self>, name: Name, op: Op<T>, failure: fn(&T) -> Option<ErrorKind>) -> Timed<T> {
+        Timed { op, meters: Arc::clone(self), name, failure, run: None }
     }
 
     /// A blob that comes of it is metered as well.
     fn opened(self: &Arc<Self>, name: Name, op: Op<Opened>) -> Op<Opened> {
-        let (op, meters) = (self.time(name, op), Arc::clone(self));
+        let (op, meters) = (self.timed(name, op, |_| None), Arc::clone(self));
         Box::pin(async move {
             let opened = op.await?;
             Ok(Opened { blob: Box::new(MeteredBlob { blob: opened.blob, meters }), ..opened })
@@ -247,8 +276,8 @@ struct MeteredBlob {
 
 impl Blob for MeteredBlob {
     fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written> {
-        let failure = |written: &Written| written.failure.as_ref().map(|error| error.kind);
-        self.meters.judge(Name::Write, self.blob.write(at, data), failure)
+        let written = self.blob.write(at, data);
+        self.meters.judge(Name::Write, written, |written| written.failure.as_ref().map(|error| error.kind))
     }
 
     fn take_over(&mut self, shares: Vec<Share>) -> Vec<Share> {

@@ -25,6 +25,15 @@ pub const BOUNDS: [Duration; 14] = [
     Duration::from_secs(10),
 ];
 
+const BOUNDS_NANOS: [u64; BOUNDS.len()] = {
+    let (mut nanos, mut place) = ([0; BOUNDS.len()], 0);
+    while place < BOUNDS.len() {
+        nanos[place] = BOUNDS[place].as_secs() * 1_000_000_000 + BOUNDS[place].subsec_nanos() as u64;
+        place += 1;
+    }
+    nanos
+};
+
 /// The store and all below it at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreReport {
@@ -100,14 +109,14 @@ impl<const FAILURES: usize> OperationMeter<FAILURES> {
         self.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// It has taken this long, and failed in this way.
-    pub(crate) fn end(&self, took: Duration, failure: Option<usize>) {
+    /// It has taken so many nanoseconds, and failed in this way.
+    pub(crate) fn end(&self, took_nanos: u64, failure: Option<usize>) {
         if !METERED {
             return;
         }
-        let bucket = BOUNDS.partition_point(|bound| *bound < took);
+        let bucket = BOUNDS_NANOS.partition_point(|bound| *bound < took_nanos);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.sum_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.sum_nanos.fetch_add(took_nanos, Ordering::Relaxed);
         if let Some(count) = failure.and_then(|failure| self.failures.get(failure)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -143,14 +152,15 @@ mod tests {
     #[test]
     fn times_count_in_the_bucket_whose_bound_they_do_not_exceed() {
         assert!(BOUNDS.is_sorted());
+        let nanos = |took: Duration| u64::try_from(took.as_nanos()).unwrap();
         let meter = OperationMeter::<2>::new("write");
         meter.begin();
         for took in
             [Duration::ZERO, BOUNDS[1], BOUNDS[1] + Duration::from_nanos(1), BOUNDS[13], Duration::from_secs(60)]
         {
-            meter.end(took, None);
+            meter.end(nanos(took), None);
         }
-        meter.end(BOUNDS[0], Some(1));
+        meter.end(nanos(BOUNDS[0]), Some(1));
         let report = meter.report("disk", &["full", "failed"]);
         assert_eq!((report.count, report.under_way, report.failures), (6, 1, vec![("failed", 1)]));
         assert_eq!((report.buckets[0], report.buckets[1], report.buckets[2], report.buckets[13]), (2, 3, 4, 5));

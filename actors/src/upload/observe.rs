@@ -4,7 +4,7 @@
 use std::{
     borrow::Cow,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use slog::{error, info, warn};
@@ -19,7 +19,7 @@ use crate::{
     UploadId,
     events::{Event, Interruption},
     history::{History, Level, Mark, Said, Work},
-    post::METERED,
+    post::{METERED, now_nanos},
     storage::StorageError,
 };
 
@@ -59,11 +59,11 @@ impl From<Departure> for Interruption {
 
 /// When an operation of the store was begun, to be compared with its end.
 #[derive(Clone, Copy)]
-pub(super) struct Begun(Option<(Work, Instant)>);
+pub(super) struct Begun(Option<(Work, u64)>);
 
 impl Begun {
     pub(super) fn with(work: Work) -> Self {
-        Self(METERED.then(|| (work, Instant::now())))
+        Self(METERED.then(|| (work, now_nanos())))
     }
 
     /// Work that is no operation on the upload's own bytes.
@@ -73,21 +73,21 @@ impl Begun {
 }
 
 impl Upload {
-    fn history(&mut self) -> &mut History {
-        self.history.get_or_insert_with(|| Box::new(History::new()))
+    fn history(&mut self, now_nanos: u64) -> &mut History {
+        self.history.get_or_insert_with(|| Box::new(History::new(now_nanos)))
     }
 
     fn mark(&mut self, mark: Mark) {
         if METERED {
-            let now = Instant::now();
-            self.history().mark(mark, now);
+            let now = now_nanos();
+            self.history(now).mark(mark, now);
         }
     }
 
     fn remember(&mut self, level: Level, said: Said) {
         if METERED {
-            let now = Instant::now();
-            self.history().say(level, said, now);
+            let now = now_nanos();
+            self.history(now).say(level, said, now);
         }
     }
 
@@ -103,7 +103,7 @@ impl Upload {
     }
 
     /// What there is to be told after each event.
-    pub(super) fn observe(&mut self, now: Instant) {
+    pub(super) fn observe(&mut self, now: u64) {
         if !self.state.has_lease() && self.holder.is_some() {
             self.end_of_lease();
         }
@@ -112,7 +112,7 @@ impl Upload {
         }
         let offset = self.state.stored();
         if self.sight.offset() != Some(offset) && !self.state.is_waiting() {
-            self.history().moved(offset, now);
+            self.history(now).moved(offset, now);
             self.tell_progress(offset, now);
         }
         self.publish_sight();
@@ -134,12 +134,12 @@ impl Upload {
         self.sight.stands(state, offset, self.state.length());
     }
 
-    fn tell_progress(&mut self, offset: u64, now: Instant) {
+    fn tell_progress(&mut self, offset: u64, now: u64) {
         let events = self.directory.events();
-        if !events.is_heard() || self.progress_told.is_some_and(|told| now.duration_since(told) < PROGRESS_EVERY) {
+        if !events.is_heard() || Duration::from_nanos(now - self.progress_told_nanos) < PROGRESS_EVERY {
             return;
         }
-        self.progress_told = Some(now);
+        self.progress_told_nanos = now;
         let rate_bytes_per_sec = self.sight.rate(SystemTime::now());
         let length = self.state.length();
         events.tell(|| Event::UploadProgress { id: self.id.clone(), offset, length, rate_bytes_per_sec });
@@ -155,8 +155,8 @@ impl Upload {
 
     /// The store has done with something.
     pub(super) fn note_wait(&mut self, begun: Begun) {
-        let Some((work, at)) = begun.0 else { return };
-        let took = at.elapsed();
+        let Some((work, at_nanos)) = begun.0 else { return };
+        let took = Duration::from_nanos(now_nanos().saturating_sub(at_nanos));
         if took >= LONG_WAIT {
             self.mark(Mark::StoreWait { work, ms: millis(took) });
         }
@@ -178,8 +178,8 @@ impl Upload {
             self.directory.events().tell(|| Event::UploadTakenOver { id: self.id.clone(), offset });
         }
         if METERED {
-            let now = Instant::now();
-            self.history().came_back(lease, now);
+            let now = now_nanos();
+            self.history(now).came_back(lease, now);
             self.sight.lease_opened(lease, asker.peer, SystemTime::now());
         }
         if offset > 0 {
@@ -201,8 +201,8 @@ impl Upload {
     fn on_left(&mut self) {
         self.sight.lease_ended();
         if METERED {
-            let now = Instant::now();
-            self.history().left(now);
+            let now = now_nanos();
+            self.history(now).left(now);
         }
     }
 

@@ -43,6 +43,11 @@ impl Beneath {
         Ok(beneath)
     }
 
+    /// A directory of this one, to be used again and again without a search for it.
+    pub(super) fn inner(&self, path: &str) -> io::Result<Self> {
+        Ok(Self(descend(self.0.as_fd(), path, None)?))
+    }
+
     /// Opens what is at `path`.
     pub(super) fn file(&self, path: &str, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         Ok(resolve(self.0.as_fd(), path, flags, mode)?)
@@ -71,9 +76,10 @@ impl Beneath {
         }
     }
 
-    /// Gives what is at `from` the name `to`, in place of what had it, and makes the directories above it.
-    pub(super) fn rename(&self, from: &str, to: &str, directories: Mode) -> io::Result<()> {
-        let (old_parent, old_name) = self.parent(from)?;
+    /// Gives what is at `from` beneath `other` the name `to` here, in place of what had it, and makes the directories
+    /// above it.
+    pub(super) fn adopt(&self, other: &Self, from: &str, to: &str, directories: Mode) -> io::Result<()> {
+        let (old_parent, old_name) = other.parent(from)?;
         let (new_parent, new_name) = self.made_parent(to, directories)?;
         Ok(renameat(old_parent, old_name, new_parent, new_name)?)
     }

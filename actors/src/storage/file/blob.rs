@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io, mem,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use bytes::Bytes;
@@ -72,7 +72,9 @@ impl FileBlob {
         let layout = &self.shared.layout;
         layout.tree(&self.spot).remove(&self.spot.path)?;
         layout.main().remove(&layout::info_path(&self.id))?;
-        layout.main().remove(&marker::staged(&self.id))?;
+        layout.main().remove(&marker::staged(&self.id)).inspect_err(|_| {
+            layout.has_stale_markers.store(true, Ordering::Release);
+        })?;
         layout.main().remove(&marker::waiting(&self.id))?;
         if self.is_synced_always() { layout.sync_names(&self.id, &self.spot) } else { Ok(()) }
     }

@@ -9,12 +9,12 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     path::{Component, Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fdatasync, fstat, fsync, ftruncate, unlinkat},
+    fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat, fdatasync, fstat, fsync, ftruncate, unlinkat},
     io::Errno,
 };
 
@@ -60,7 +60,14 @@ pub(super) struct Layout {
     pub(super) file_mode: Mode,
     pub(super) directory_mode: Mode,
     pub(super) temporaries: AtomicU64,
+    /// `.wharf/tmp`, where files are written that then take a name at once.
+    pub(super) workshop: Beneath,
+    /// Whether `.wharf/staged` may hold a marker of an upload that is gone. Only a crash or a failed delete leaves one.
+    pub(super) has_stale_markers: AtomicBool,
 }
+
+/// The name of the workshop.
+pub(super) const WORKSHOP: &str = ".wharf/tmp";
 
 impl Layout {
     /// The storage directory's own tree.
@@ -157,19 +164,29 @@ impl Layout {
 
     /// Puts a file in the place of another, or of none, in one step.
     pub(super) fn replace(&self, path: &str, content: &[u8], durable: bool) -> io::Result<()> {
-        let temporary = format!(".wharf/tmp/{}", self.temporaries.fetch_add(1, Ordering::Relaxed));
-        let place = || {
-            let mut file = File::from(self.main().create(&temporary, self.file_mode, self.directory_mode)?);
-            file.write_all(content)?;
-            if durable {
-                fsync(&file)?;
-            }
-            self.main().rename(&temporary, path, self.directory_mode)
+        let temporary = self.temporaries.fetch_add(1, Ordering::Relaxed).to_string();
+        let place = |workshop: &Beneath| {
+            let made = || {
+                let mut file = File::from(workshop.create(&temporary, self.file_mode, self.directory_mode)?);
+                file.write_all(content)?;
+                if durable {
+                    fsync(&file)?;
+                }
+                self.main().adopt(workshop, &temporary, path, self.directory_mode)
+            };
+            made().inspect_err(|_| {
+                // What is left is removed at the next start.
+                let _ = workshop.remove(&temporary);
+            })
         };
-        place().inspect_err(|_| {
-            // What is left is removed at the next start.
-            let _ = self.main().remove(&temporary);
-        })
+        match place(&self.workshop) {
+            // Somebody has tidied up: the directory that is held open has no name any more.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.main().make_directory(WORKSHOP, self.directory_mode)?;
+                place(&self.main().inner(WORKSHOP)?)
+            }
+            placed => placed,
+        }
     }
 
     /// Reads a small file of wharf's own.
@@ -199,6 +216,11 @@ impl Layout {
             self.main().sync_names(&marker)?;
         }
         Ok(())
+    }
+
+    /// Takes a marker away that an earlier upload of this id may have left, which would cut the new one's bytes.
+    pub(super) fn unmark_stale(&self, id: &UploadId) -> io::Result<()> {
+        if self.has_stale_markers.load(Ordering::Acquire) { self.unmark(id) } else { Ok(()) }
     }
 
     /// Cuts off the tentative bytes of a write that never came to its end.
@@ -243,17 +265,27 @@ impl Layout {
         if *spot == Self::usual(id) { Ok(()) } else { self.tree(spot).sync_names(&spot.path) }
     }
 
-    /// Empties the directory of files that never got to their name.
+    /// Empties the workshop of files that never got to their name, and looks whether there are markers.
     pub(super) fn sweep(&self) -> io::Result<()> {
-        let directory = self.main().directory(".wharf/tmp")?;
+        let directory = self.main().directory(WORKSHOP)?;
         for entry in Dir::read_from(&directory)? {
             let entry = entry?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            if !is_dots(&entry) {
                 unlinkat(&directory, entry.file_name(), AtFlags::empty())?;
+            }
+        }
+        for entry in Dir::read_from(self.main().directory(marker::STAGED)?)? {
+            if !is_dots(&entry?) {
+                self.has_stale_markers.store(true, Ordering::Release);
+                break;
             }
         }
         Ok(())
     }
+}
+
+fn is_dots(entry: &DirEntry) -> bool {
+    matches!(entry.file_name().to_bytes(), b"." | b"..")
 }
 
 /// The `.info` of an upload.

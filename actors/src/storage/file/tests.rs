@@ -260,6 +260,30 @@ async fn half_written_files_are_swept_at_the_start() {
 }
 
 #[actix_rt::test]
+async fn a_workshop_that_was_tidied_away_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    fs::remove_dir(dir.path().join(".wharf/tmp")).unwrap();
+    for name in ["a", "b"] {
+        store.create(conformance::info(name, Some(1)), Ticket::unwatched()).await.unwrap();
+    }
+    assert_eq!(names(dir.path()), [".wharf", "a", "a.info", "b", "b.info"]);
+    assert_eq!(names(&dir.path().join(".wharf/tmp")), Vec::<String>::new());
+}
+
+#[actix_rt::test]
+async fn a_marker_that_a_crash_left_does_not_cut_a_new_upload() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join(".wharf/staged")).unwrap();
+    fs::write(dir.path().join(".wharf/staged/61"), "0").unwrap();
+    let store = store(dir.path());
+    let mut first = store.create(conformance::info("a", Some(6)), Ticket::unwatched()).await.unwrap();
+    append(&mut first.blob, 0, b"ab").await;
+    drop(first);
+    assert_eq!(opened(&store, "a").await.stored, 2);
+}
+
+#[actix_rt::test]
 async fn tentative_bytes_are_cut_off_after_a_restart() {
     for durability in [Durability::None, Durability::Always] {
         let dir = tempfile::tempdir().unwrap();

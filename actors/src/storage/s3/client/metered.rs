@@ -1,6 +1,6 @@
 //! A client whose calls are timed, by S3's own names for them. Each try is a call of its own.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use super::{
     ObjectHead, Page,
 };
 use crate::{
-    post::METERED,
+    post::{METERED, now_nanos},
     storage::{OperationMeter, OperationReport},
 };
 
@@ -114,19 +114,23 @@ impl CallMeters {
 struct Run {
     meters: CallMeters,
     name: Name,
-    began: Instant,
+    began_nanos: u64,
     ended: bool,
 }
 
 impl Run {
     fn of(meters: CallMeters, name: Name) -> Self {
         meters.0[name as usize].begin();
-        Self { meters, name, began: Instant::now(), ended: false }
+        Self { meters, name, began_nanos: now_nanos(), ended: false }
+    }
+
+    fn took_nanos(&self) -> u64 {
+        now_nanos().saturating_sub(self.began_nanos)
     }
 
     fn end(mut self, failure: Option<ErrorKind>) {
         self.ended = true;
-        self.meters.0[self.name as usize].end(self.began.elapsed(), failure.map(place_of));
+        self.meters.0[self.name as usize].end(self.took_nanos(), failure.map(place_of));
     }
 }
 
@@ -135,7 +139,7 @@ impl Drop for Run {
         let meter = &self.meters.0[self.name as usize];
         meter.leave();
         if !self.ended {
-            meter.end(self.began.elapsed(), Some(FAILURES.len() - 1));
+            meter.end(self.took_nanos(), Some(FAILURES.len() - 1));
         }
     }
 }
