@@ -36,7 +36,7 @@ use crate::{
     telemetry::{self, hostile},
 };
 pub(crate) use access::Access;
-use access::{Claims, Fingerprint};
+use access::{Claims, Fingerprint, Pass};
 use answer::Problem;
 use route::Route;
 use session::Sessions;
@@ -101,7 +101,8 @@ pub(crate) enum Stage {
 /// What lives on the arbiter.
 struct Desk {
     site: Arc<Site>,
-    sessions: RefCell<Sessions>,
+    /// Streams of events look here as well, whether the session that began them goes on.
+    sessions: Rc<RefCell<Sessions>>,
     readiness: probes::Readiness,
     stats: stats::Feed,
     trail: trail::Trail,
@@ -125,7 +126,7 @@ pub(crate) async fn serve(site: Site, listening: Listening) -> io::Result<Runnin
     let app = move || {
         let desk = Rc::new(Desk {
             site: Arc::clone(&site),
-            sessions: RefCell::default(),
+            sessions: Rc::default(),
             readiness: probes::Readiness::default(),
             stats: stats::Feed::new(Arc::clone(&site)),
             trail: trail::Trail::begin(Arc::clone(&site)),
@@ -190,6 +191,12 @@ impl Desk {
         }
     }
 
+    /// What the request showed, to be looked at again while its answer goes on.
+    fn pass(&self, request: &HttpRequest, cookies: &[&str]) -> Pass {
+        let authorization = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
+        Pass::new(authorization, session::fingerprints(cookies))
+    }
+
     async fn serve(
         &self,
         request: &HttpRequest,
@@ -203,7 +210,7 @@ impl Desk {
         match route {
             Route::Mailboxes => return mailboxes::mailboxes(site, query),
             Route::Uploads => return uploads::list(site, query).await,
-            Route::Events => return events::events(self, query),
+            Route::Events => return events::events(self, query, self.pass(request, cookies)),
             _ => query.end()?,
         }
         match route {

@@ -52,7 +52,7 @@ impl Method {
 /// A request that has come to its end.
 pub(crate) struct Ended {
     pub(crate) method: Method,
-    /// 0: the client went away before it was answered.
+    /// 0: the client went away before it was answered, and a code that there may be does not count.
     pub(crate) status: u16,
     /// Why it was refused, if it was.
     pub(crate) code: Option<&'static str>,

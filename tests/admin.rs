@@ -141,8 +141,8 @@ fn a_token_must_be_shown_and_must_be_right() {
     ] {
         refused(&server.ask(method, path), 401, "unauthorized");
     }
-    let log = server.log();
-    assert!(log.contains("admin request refused") && !log.contains(TOKEN), "{log}");
+    wait_until("it is in the log", || server.log().contains("admin request refused"));
+    assert!(!server.log().contains(TOKEN), "{}", server.log());
 }
 
 #[test]
@@ -200,10 +200,14 @@ fn a_login_gives_a_cookie_that_is_not_the_token() {
     refused(&change(&cross), 403, "forbidden");
     assert_eq!(change(&[("Cookie", &pair), ("Origin", &origin)]).status, 200);
 
+    let mut streams = [&pair, &other].map(|cookie| server.events_with("?only=stats", &[("Cookie", cookie)]));
     let out = server.ask_with("POST", "/logout", &[("Cookie", &pair), ("Origin", &origin)], b"");
     assert_eq!(out.status, 204);
     assert!(out.the("Set-Cookie").contains("Max-Age=0"), "{out:?}");
     assert_eq!((read(&pair), read(&other)), (401, 200));
+    // Nor does it hear any more.
+    streams[0].ended();
+    streams[1].next("stats");
 }
 
 #[test]
@@ -343,6 +347,36 @@ fn a_store_that_is_gone_is_not_ready() {
     assert_eq!(server.ask("GET", "/healthz").status, 200);
     server.fault("");
     wait_until("the store is back", || server.ask("GET", "/readyz").status == 200);
+}
+
+#[test]
+fn however_many_probe_the_store_is_asked_once() {
+    let server = Server::start_faulty(&ADMIN);
+    let host = server.admin_address().to_string();
+    let mut probes: Vec<Client> = (0..16).map(|_| Client::connect(server.admin_address())).collect();
+    for probe in &mut probes {
+        assert_eq!(probe.request("GET", "/healthz", &[("Host", &host), ("Tus-Resumable", "")], b"").status, 200);
+    }
+    // What was never asked has no metrics yet.
+    let counted = |metric: &str| {
+        let text = server.ask("GET", "/metrics").text();
+        let sample = format!("wharf_store_operation{metric}{{store=\"disk\",operation=\"reachable\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&sample)?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let asked = || counted("s_under_way") + counted("_duration_seconds_count");
+    let before = asked();
+    server.fault("hold reachable 1");
+    for probe in &mut probes {
+        probe.send(head("GET", "/readyz", &[("Host", &host), ("Tus-Resumable", "")]));
+    }
+    wait_until("the store is asked", || counted("s_under_way") >= 1);
+    server.fault("");
+    for probe in &mut probes {
+        assert_eq!(probe.answer().status, 200);
+    }
+    // Twice if the last ones came a second late.
+    let times = asked() - before;
+    assert!((1..=2).contains(&times), "{times}");
 }
 
 #[test]

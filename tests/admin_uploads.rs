@@ -171,8 +171,9 @@ fn an_operator_ends_a_request_and_the_client_may_come_back() {
     assert_eq!(server.metric("wharf_interruptions_total{cause=\"by_operator\"}"), 1.0);
     server.patched(&path, 5, b"world");
     assert_eq!(server.content(&path), b"helloworld");
-    let log = server.log();
-    assert!(log.contains("upload interrupted by request") && log.contains("\"peer\""), "{log}");
+    wait_until("it is in the log", || {
+        server.log().lines().any(|line| line.contains("upload interrupted by request") && line.contains("\"peer\""))
+    });
     assert_eq!(server.ask("GET", &interrupt).status, 405);
     assert_eq!(server.ask("POST", "/uploads/nosuch/interrupt").status, 404);
 }
@@ -195,7 +196,7 @@ fn an_operator_deletes_whatever_clients_may_do() {
     }
     assert_eq!(sender.answer().status, 400);
     assert_eq!(server.metric("wharf_uploads_terminated_total"), 2.0);
-    assert!(server.log().contains("upload deleted by request"));
+    wait_until("it is in the log", || server.log().contains("upload deleted by request"));
 }
 
 #[test]
@@ -293,6 +294,21 @@ fn events_tell_the_life_of_an_upload() {
     );
     let latency = stats["latency"].as_array().unwrap();
     assert!(latency.iter().any(|of| of["method"] == "PATCH" && of["count"].as_u64() >= Some(3)), "{latency:?}");
+}
+
+#[test]
+fn a_client_that_resets_its_connection_is_no_error_of_the_server() {
+    let server = Server::start_watched(&[]);
+    let path = server.create(10);
+    server.stalled_patch(&path, 0, 10, b"hello").reset();
+    wait_until("its end is counted", || server.metric("wharf_requests_aborted_total") == 1.0);
+    let text = server.ask("GET", "/metrics").text();
+    assert!(!text.contains("wharf_errors_total{"), "{text}");
+    wait_until("its end is in the log", || server.log().contains("request aborted"));
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("request aborted")).unwrap();
+    assert!(line.contains("ERR_CONNECTION_RESET") && line.contains("\"status\":0"), "{line}");
+    assert_eq!(server.metric("wharf_interruptions_total{cause=\"connection_lost\"}"), 1.0);
 }
 
 #[test]

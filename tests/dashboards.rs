@@ -5,7 +5,7 @@ mod support;
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
-use support::Server;
+use support::{Server, admin::ADMIN, head, wait_until};
 
 /// The names that the server's metrics have, and for each the names of its labels and of those that Prometheus adds.
 fn exposed(text: &str) -> BTreeSet<String> {
@@ -99,6 +99,34 @@ fn the_labels_they_sort_by_are_there() {
         }
     }
     assert!(compared > 15, "{compared} labels were compared");
+}
+
+#[test]
+fn what_clients_bring_about_alarms_nobody() {
+    let server = Server::start_faulty(&ADMIN);
+    let (finished, open) = (server.uploaded(b"hello"), server.create(10));
+    server.stalled_patch(&open, 0, 10, b"hello").reset();
+    assert_eq!(server.request("HEAD", &format!("{}none", server.base), &[], b"").status, 404);
+    server.fault("hold read 1");
+    let mut reader = server.connect();
+    reader.send(head("GET", &finished, &[]));
+    let metrics = || server.ask("GET", "/metrics").text();
+    let reads = "wharf_store_operations_under_way{store=\"disk\",operation=\"read\"} 1\n";
+    wait_until("the store is asked", || metrics().contains(reads));
+    reader.reset();
+    wait_until("nobody waits for it any more", || metrics().contains("reason=\"abandoned\""));
+    server.fault("");
+    wait_until("the reset is counted", || metrics().contains("wharf_requests_aborted_total 1\n"));
+
+    let alerts = deployed("alerts.yml");
+    let (_, rest) = alerts.split_once("wharf_store_failures_total{reason!~\"").expect("the reasons that are left out");
+    let ordinary: Vec<&str> = rest.split('"').next().expect("their end").split('|').collect();
+    let text = metrics();
+    let reasons = text.lines().filter(|line| line.starts_with("wharf_store_failures_total{"));
+    let reasons = reasons.filter_map(|line| line.split_once("reason=\"")?.1.split('"').next());
+    let (_, alarming): (Vec<&str>, Vec<&str>) = reasons.partition(|reason| ordinary.contains(reason));
+    assert_eq!(alarming, Vec::<&str>::new(), "{text}");
+    assert!(!text.contains("wharf_errors_total{status=\"5"), "{text}");
 }
 
 #[test]

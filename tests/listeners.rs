@@ -103,7 +103,7 @@ fn a_unix_socket_has_its_mode_and_goes_with_its_server() {
     let mut server = Server::start(&["--bind", &bind, "--set", "server.unix_mode=0o600"]);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     uploads(|| Client::connect_unix(&path));
-    assert!(server.log().contains("\"peer\":\"unix\""), "{}", server.log());
+    wait_until("the log tells of the socket", || server.log().contains("\"peer\":\"unix\""));
     assert!(server.stop().success());
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -108,8 +108,9 @@ fn the_answer_names_what_takes_effect_what_waits_and_what_is_overridden() {
     let again = reloaded(&server);
     assert_eq!((&again["needs_restart"], &again["applied"]), (&told["needs_restart"], &json!([])));
     assert_eq!(again["unchanged"], false);
-    let log = server.log();
-    assert!(log.contains("settings reloaded") && log.contains("server.listen_backlog storage.file_mode"), "{log}");
+    for words in ["settings reloaded", "server.listen_backlog storage.file_mode"] {
+        wait_until("it is in the log", || server.log().contains(words));
+    }
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn a_bad_file_changes_nothing_and_says_where_it_is_wrong() {
         assert_eq!((&event["applied"], &event["problems"][0]), (&json!([]), problem));
         assert_eq!(max_size(&server).as_deref(), Some("5"));
     }
-    assert!(server.log().contains("settings refused"));
+    wait_until("it is in the log", || server.log().contains("settings refused"));
     assert!(server.metric("wharf_settings_reloads_total{result=\"refused\"}") >= 4.0);
     save(&server, "[tus]\nmax_size_bytes = 7\n");
     wait_until("it goes on from there", || max_size(&server).as_deref() == Some("7"));
@@ -250,7 +251,13 @@ fn a_new_token_ends_what_the_old_one_opened() {
     let cookie = login.the("Set-Cookie").split(';').next().unwrap().to_owned();
     let by_cookie = || server.ask_with("GET", "/pools", &[("Cookie", &cookie)], b"").status;
     assert_eq!(by_cookie(), 200);
+    let authorization = format!("Bearer {old}");
+    let shown = [("Authorization", authorization.as_str()), ("Cookie", login.the("Set-Cookie"))];
+    let mut streams: Vec<_> = shown.into_iter().map(|shown| server.events_with("?only=stats", &[shown])).collect();
     save(&server, &format!("[admin]\ntoken = \"{new}\"\n"));
+    for stream in &mut streams {
+        stream.ended();
+    }
     wait_until("the new one counts", || with(new) == 200);
     assert_eq!((with(old), by_cookie()), (401, 401));
     assert!(!server.log().contains(new), "the log shows the token");

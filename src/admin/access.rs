@@ -53,6 +53,21 @@ pub(super) struct Claims<'a> {
     pub(super) has_session: bool,
 }
 
+/// What a request showed for itself, kept as long as its answer goes on.
+#[derive(Debug, Clone)]
+pub(super) struct Pass {
+    /// Of the token in the `Authorization`, if there was one.
+    token: Option<Fingerprint>,
+    /// Of the cookies that may be sessions.
+    pub(super) cookies: Vec<Fingerprint>,
+}
+
+impl Pass {
+    pub(super) fn new(authorization: Option<&[u8]>, cookies: Vec<Fingerprint>) -> Self {
+        Self { token: authorization.and_then(bearer).map(Fingerprint::of), cookies }
+    }
+}
+
 impl Access {
     pub(crate) fn new(token: Option<&str>, hosts: Vec<String>, address: Option<SocketAddr>) -> Self {
         Self { token: token.map(|token| Fingerprint::of(token.as_bytes())), hosts, address }
@@ -107,6 +122,12 @@ impl Access {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether what was let in once still would be, with a session if it is one that is open.
+    pub(super) fn still_admits(&self, pass: &Pass, has_session: bool) -> bool {
+        let Some(token) = self.token else { return true };
+        pass.token.map_or(has_session, |given| given == token)
     }
 
     fn is_ours(&self, host: &str) -> bool {

@@ -1,7 +1,14 @@
 //! GET /events: what happens, as it happens (server-sent events). Nobody waits for a slow reader: it loses events, and is
 //! told how many.
 
-use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    fmt::Write,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::HttpResponse;
 use bytes::Bytes;
@@ -9,20 +16,26 @@ use futures_util::stream;
 use serde_json::json;
 use tokio::{
     sync::{broadcast, watch},
-    time::{Interval, interval_at},
+    time::{Interval, MissedTickBehavior, interval_at},
 };
 use wharf_actors::events::{Event, Heard, Listener};
 
 use super::{
-    Desk, Stage,
+    Config, Desk, Stage,
+    access::Pass,
     answer::{self, Problem},
     query::Query,
-    reloading, units,
+    reloading,
+    session::Sessions,
+    units,
 };
 use crate::reload::Outcome;
 
 /// A comment comes when nothing else has for so long, so that proxies don't take the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How often it is seen to that who listens still may: the session may have ended, or the token be another one.
+const CHECK: Duration = Duration::from_secs(1);
 
 /// How many may listen at once.
 const LISTENERS: usize = 64;
@@ -54,12 +67,43 @@ struct Ears {
     stats: watch::Receiver<Option<Arc<str>>>,
     stage: watch::Receiver<Stage>,
     keep_alive: Interval,
+    guard: Guard,
     /// Counted as long as it listens.
     _seat: Arc<()>,
 }
 
+/// Sees to it that nobody listens on who would not be let in any more.
+struct Guard {
+    pass: Pass,
+    config: watch::Receiver<Config>,
+    sessions: Rc<RefCell<Sessions>>,
+    ticks: Interval,
+    checked: Instant,
+}
+
+impl Guard {
+    fn new(desk: &Desk, pass: Pass) -> Self {
+        let mut ticks = interval_at(tokio::time::Instant::now() + CHECK, CHECK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (config, sessions) = (desk.site.config.clone(), Rc::clone(&desk.sessions));
+        Self { pass, config, sessions, ticks, checked: Instant::now() }
+    }
+
+    /// Whether the stream may go on; looked into once in a while.
+    fn lets_on(&mut self) -> bool {
+        let now = Instant::now();
+        if now.duration_since(self.checked) < CHECK {
+            return true;
+        }
+        self.checked = now;
+        let config = self.config.borrow();
+        let has_session = self.sessions.borrow_mut().knows(&self.pass.cookies, config.access.token(), now);
+        config.access.still_admits(&self.pass, has_session)
+    }
+}
+
 /// Starts to tell events.
-pub(super) fn events(desk: &Desk, mut query: Query) -> Result<HttpResponse, Problem> {
+pub(super) fn events(desk: &Desk, mut query: Query, pass: Pass) -> Result<HttpResponse, Problem> {
     let only = query.take("only").map(|text| names_in(&text)).transpose()?.unwrap_or_default();
     query.end()?;
     if Arc::strong_count(&desk.listeners) > LISTENERS {
@@ -72,6 +116,7 @@ pub(super) fn events(desk: &Desk, mut query: Query) -> Result<HttpResponse, Prob
         stats: desk.stats.listen(),
         stage: desk.site.stage.clone(),
         keep_alive: interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE),
+        guard: Guard::new(desk, pass),
         _seat: Arc::clone(&desk.listeners),
     };
     let told = stream::unfold(ears, |mut ears| async {
@@ -95,10 +140,13 @@ fn names_in(text: &str) -> Result<Vec<String>, Problem> {
 }
 
 impl Ears {
-    /// The next piece of the stream; `None` when the server ends.
+    /// The next piece of the stream; `None` when the server ends, or who listens may not any more.
     async fn next(&mut self) -> Option<Bytes> {
         let hears_stats = self.wants("stats");
         loop {
+            if !self.guard.lets_on() {
+                return None;
+            }
             let told = tokio::select! {
                 // In this order: what has happened is told before the end.
                 biased;
@@ -116,6 +164,7 @@ impl Ears {
                     changed.ok()?;
                     self.stats.borrow_and_update().as_ref().map(|stats| line("stats", stats))
                 },
+                _ = self.guard.ticks.tick() => None,
                 _ = self.keep_alive.tick() => Some(Bytes::from_static(b": here\n\n")),
             };
             if let Some(told) = told {

@@ -2,14 +2,17 @@
 
 use std::{
     cell::Cell,
+    rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix_web::HttpResponse;
 use serde::Serialize;
 use slog::warn;
+use tokio::sync::watch;
 
-use super::{Desk, Stage, answer};
+use super::{Desk, Site, Stage, answer};
 
 /// How long the store may take to answer.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,8 +32,14 @@ struct Ready {
 }
 
 /// What the store answered last, and when.
+type Reached = Option<(Instant, bool)>;
+
+/// However many probe at once, the store is asked by one, and all hear its answer.
 #[derive(Default)]
-pub(super) struct Readiness(Cell<Option<(Instant, bool)>>);
+pub(super) struct Readiness {
+    reached: watch::Sender<Reached>,
+    is_asking: Rc<Cell<bool>>,
+}
 
 pub(super) fn health() -> HttpResponse {
     answer::json(200, &Health { status: "ok" })
@@ -50,15 +59,25 @@ pub(super) async fn ready(desk: &Desk) -> HttpResponse {
 }
 
 async fn is_reachable(desk: &Desk) -> bool {
-    let known = desk.readiness.0.get().filter(|(at, _)| at.elapsed() < STORE_EVERY);
+    let Readiness { reached, is_asking } = &desk.readiness;
+    let known = reached.borrow().filter(|(at, _)| at.elapsed() < STORE_EVERY);
     if let Some((_, is_reachable)) = known {
         return is_reachable;
     }
-    let asked = tokio::time::timeout(STORE_TIMEOUT, desk.site.uploads.reachable()).await;
+    let mut answer = reached.subscribe();
+    if !is_asking.replace(true) {
+        // A task of its own: who probes may go away before there is an answer.
+        actix_rt::spawn(ask(Arc::clone(&desk.site), reached.clone(), Rc::clone(is_asking)));
+    }
+    answer.changed().await.is_ok() && answer.borrow().is_some_and(|(_, is_reachable)| is_reachable)
+}
+
+async fn ask(site: Arc<Site>, reached: watch::Sender<Reached>, is_asking: Rc<Cell<bool>>) {
+    let asked = tokio::time::timeout(STORE_TIMEOUT, site.uploads.reachable()).await;
     let is_reachable = matches!(asked, Ok(Ok(())));
     if !is_reachable {
-        warn!(desk.site.logger, "store unreachable");
+        warn!(site.logger, "store unreachable");
     }
-    desk.readiness.0.set(Some((Instant::now(), is_reachable)));
-    is_reachable
+    is_asking.set(false);
+    reached.send_replace(Some((Instant::now(), is_reachable)));
 }

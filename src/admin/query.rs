@@ -5,6 +5,9 @@ use std::{borrow::Cow, ops::RangeInclusive, str::FromStr};
 use super::answer::Problem;
 use crate::protocol::percent;
 
+/// More than any path knows; each is compared with all before it.
+const PARAMETERS: usize = 32;
+
 /// The parameters of a request. Each is to be taken out by its name; [`Query::end`] refuses what is left.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -14,6 +17,9 @@ impl Query {
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            if pairs.len() >= PARAMETERS {
+                return Err(Problem::bad_request("the query has too many parameters"));
+            }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name).ok_or_else(|| Problem::bad_request("the query can't be read"))?;
             let value = decode(value).ok_or_else(|| Problem::bad_request(format!("{name}: can't be read")))?;
@@ -91,6 +97,8 @@ mod tests {
         for wrong in ["a=%", "%f=1", "a=%ff", "a=1&a=1", "%61=1&a=2"] {
             assert_eq!(Query::parse(wrong).unwrap_err().status, 400, "{wrong}");
         }
+        let many = |count: usize| (0..count).map(|number| format!("a{number}&")).collect::<String>();
+        assert!(Query::parse(&many(PARAMETERS)).is_ok() && Query::parse(&many(PARAMETERS + 1)).is_err());
         assert!(query("limt=1").end().unwrap_err().message.contains("limt"));
         for wrong in ["", "0", "11", "+5", "-1", "1.0", "5%20", "0x5", "99999999999999999999999"] {
             assert!(query(&format!("n={wrong}")).whole("n", 1..=10_u64).is_err(), "{wrong}");

@@ -44,19 +44,25 @@ impl Sessions {
 
     /// Whether one of these cookies' values belongs to a session that was opened with this token.
     pub(super) fn holds(&mut self, values: &[&str], token: Option<Fingerprint>, now: Instant) -> bool {
+        self.knows(&fingerprints(values), token, now)
+    }
+
+    /// The same, of what stands for their values.
+    pub(super) fn knows(&mut self, cookies: &[Fingerprint], token: Option<Fingerprint>, now: Instant) -> bool {
         self.0.retain(|session| session.ends > now && Some(session.token) == token);
-        let is_open = |value: &&str| {
-            let cookie = Fingerprint::of(value.as_bytes());
-            self.0.iter().any(|session| session.cookie == cookie)
-        };
-        values.iter().any(is_open)
+        self.0.iter().any(|session| cookies.contains(&session.cookie))
     }
 
     /// Ends the session.
     pub(super) fn close(&mut self, values: &[&str]) {
-        let closed: Vec<Fingerprint> = values.iter().map(|value| Fingerprint::of(value.as_bytes())).collect();
+        let closed = fingerprints(values);
         self.0.retain(|session| !closed.contains(&session.cookie));
     }
+}
+
+/// What stands for cookies' values.
+pub(super) fn fingerprints(values: &[&str]) -> Vec<Fingerprint> {
+    values.iter().map(|value| Fingerprint::of(value.as_bytes())).collect()
 }
 
 /// The values of our cookie in `Cookie` headers. There may be several: anybody on the host can set one.

@@ -253,13 +253,14 @@ class Upload {
     return new Promise((resolve) => {
       this.retryAt = Date.now() + secs * 1000
       this.enter('broken', reason)
-      const timer = setTimeout(resolve, secs * 1000)
       const go = () => {
         clearTimeout(timer)
+        signal.removeEventListener('abort', go)
         resolve()
       }
+      const timer = setTimeout(go, secs * 1000)
       this.wake = go
-      signal.addEventListener('abort', go, { once: true })
+      signal.addEventListener('abort', go)
     })
   }
 
@@ -569,16 +570,20 @@ function refresh() {
 
 function showEarlier({ key, name, url }) {
   const discard = button('Discard', name, async () => {
+    const hadFocus = document.activeElement === discard
+    const isLeft = () => hadFocus && [document.body, discard].includes(document.activeElement)
     discard.disabled = true
     try {
       if (canDelete) await terminate(url)
       stored((storage) => storage.removeItem(key))
       say(`${shown(name)}: discarded`)
-      byId('choose').focus()
+      if (isLeft()) byId('choose').focus()
     } catch (error) {
       notify(error instanceof Refused ? error.message : 'The server can’t be reached.')
     }
     discard.disabled = false
+    // It lost the focus while it was switched off.
+    if (isLeft()) discard.focus()
     refresh()
   })
   const view = newRow(name, [button('Choose file', name, () => choose({ key, name })), discard])

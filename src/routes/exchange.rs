@@ -208,7 +208,9 @@ impl Exchange {
     /// Builds the response, with what belongs on each, and hands it the line in the log to be written at its end.
     pub(super) fn respond(self, reply: Reply, cors: CorsAnswer) -> Response<BoxBody> {
         let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        self.line.status.set(Some(status.as_u16()));
+        // Who has reset the connection hears no answer: it was not refused, it went away.
+        let is_heard = reply.code != Some(Refusal::ConnectionReset.code());
+        self.line.status.set(is_heard.then_some(status.as_u16()));
         self.line.code.set(reply.code);
         self.line.received.set(reply.received);
         let is_head = self.method == "HEAD";

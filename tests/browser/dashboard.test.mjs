@@ -4,7 +4,7 @@ import { strict as assert } from 'node:assert'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { after, before, test as declare } from 'node:test'
-import { ask, launchBrowser, MEBIBYTE, newVisitor, PATIENCE_MS, picture, Sender, startWharf, until } from './support.mjs'
+import { ask, drawn, hearing, launchBrowser, MEBIBYTE, newVisitor, PATIENCE_MS, picture, Sender, startWharf, until } from './support.mjs'
 
 const TOKEN = 'a-token-of-a-test'
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true }
@@ -45,6 +45,18 @@ async function stalled(test, server, { length = 4 * MEBIBYTE, sent = MEBIBYTE, .
   return { upload, sender }
 }
 
+/** What has the focus, once the page was drawn. */
+async function focused(page) {
+  await drawn(page)
+  return page.evaluate(() => document.activeElement.tagName)
+}
+
+/** Presses a button until the dialog is there: a warning that comes above it moves it away from under the mouse. */
+const bringUp = (button, dialog) => until('the dialog is there', async () => {
+  await button.click({ timeout: 5000 }).catch(() => {})
+  return dialog.isVisible()
+})
+
 async function assertNoSidewaysScroll(page, where) {
   const [width, room] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth])
   assert.ok(width <= room, `${where} is ${width} wide in ${room}`)
@@ -55,7 +67,7 @@ async function crowd(test, server, size) {
   const names = ['talk.mp4', 'backup-2026-11-26.tar.zst', 'holiday photos.zip', 'scan_000481.tiff', 'interview, second take.wav', 'dataset.parquet']
   const uploads = []
   for (let number = 0; number < size; number++) {
-    const length = (number % 7 + 1) * 3 * MEBIBYTE
+    const length = (number % 7 + 1) * 40 * MEBIBYTE
     const upload = await Sender.create(server, { length, filename: `${number}-${names[number % names.length]}` })
     uploads.push(upload)
     if (number % 9 === 8) continue
@@ -75,20 +87,22 @@ test('progress moves, and the end is seen', async (test) => {
   const page = await look(test, server)
   await isLive(page)
   await page.locator('#flight-empty').waitFor()
-  const upload = await Sender.create(server, { length: 4 * MEBIBYTE, filename: 'talk.mp4' })
+  // So long that it is not at its end before all is seen, however slow this machine is.
+  const length = 32 * MEBIBYTE
+  const upload = await Sender.create(server, { length, filename: 'talk.mp4' })
   const sender = await Sender.open(test, server, upload)
   const line = row(page, upload)
   await line.getByText('talk.mp4', { exact: true }).waitFor()
   const progress = () => line.locator('progress').evaluate((bar) => bar.value)
-  sender.send(MEBIBYTE)
+  sender.send(length / 4)
   await until('a quarter is shown', async () => (await progress()) === 0.25)
-  const stop = sender.drip(test, 30_000, 40)
-  await until('more is shown', async () => (await progress()) > 0.3)
+  const stop = sender.drip(test, 30_000, 100)
+  await until('more is shown', async () => (await progress()) > 0.26)
   await until('a rate and the time left are shown', async () => /B\/s/.test(await line.locator('[data-part="rate"]').textContent())
     && /left$/.test(await line.locator('[data-part="left"]').textContent()))
   stop()
   await line.and(page.locator('[data-state="silent"]')).waitFor()
-  const missing = 4 * MEBIBYTE - await until('nothing more comes', async () => {
+  const missing = length - await until('nothing more comes', async () => {
     const [one, other] = [await offset(server, upload), sender.socket.bytesWritten]
     return other >= one && sender.socket.writableLength === 0 && one === await offset(server, upload) && one
   })
@@ -111,7 +125,7 @@ test('mailboxes, pools, plots and errors have what the server tells', async (tes
   assert.deepEqual(await page.locator('#pools tr').evaluateAll((rows) => rows.map((row) => row.dataset.pool)), pools.map(({ pool }) => pool))
   const owner = page.locator('#mailboxes [data-kind="upload"]')
   await until('a peak is drawn', async () => (await owner.locator('.bar-peak:not([hidden])').count()) === 1)
-  assert.match(await owner.locator('.bar').getAttribute('aria-label'), /0 of 64 wait, [1-9]\d* at most/)
+  await until('none waits any more', async () => /^upload: 0 of 64 wait, [1-9]\d* at most$/.test(await owner.locator('.bar').getAttribute('aria-label')))
   await page.locator('#latency').getByRole('rowheader', { name: 'POST' }).waitFor()
   await until('each plot has points', async () => (await page.locator('.plot').evaluateAll((plots) => plots.map((plot) => Number(plot.dataset.points)))).every((points) => points > 2))
   assert.match(await page.locator('.plot path[data-series="received"]').getAttribute('d'), /^M[\d.]+ [\d.]+L/)
@@ -160,8 +174,10 @@ test('the page of an upload says where its time went', async (test) => {
   const shares = await page.locator('[data-share]').evaluateAll((rows) => rows.map((row) => Number(row.dataset.ms)))
   const end = timeline.marks.find(({ kind }) => kind === 'finished').at_ms
   assert.ok(Math.abs(shares.reduce((sum, ms) => sum + ms, 0) - end) <= 5, `${shares} make ${end}`)
-  const away = timeline.marks.find(({ kind }) => kind === 'away')
-  assert.ok(Math.abs(await share('away') - Number(away.detail.split(' ')[0])) <= 2, away.detail)
+  // On a slow machine there may be more absences than the one that was meant, and the store may have had something to do in them.
+  const toldMs = (wanted) => timeline.marks.filter(({ kind }) => kind === wanted).reduce((sum, { detail }) => sum + Number(/(\d+) ms$/.exec(detail)[1]), 0)
+  const [away, most, store] = [await share('away'), toldMs('away'), toldMs('store_wait')]
+  assert.ok(most >= 1000 && away <= most + 2 && away >= most - store - 2, `${away} of ${most}, the store ${store}`)
   await page.getByText('tide', { exact: true }).waitFor()
   await page.locator('.log').getByText('upload interrupted').first().waitFor()
   await picture(page, 'dashboard-upload')
@@ -173,8 +189,8 @@ test('interrupting asks first, and then really ends the request', async (test) =
   const page = await look(test, server, uploadPlace(upload))
   await page.locator('#view-upload[data-state="receiving"]').waitFor()
   const button = page.getByRole('button', { name: 'Interrupt', exact: true }).first()
-  await button.click()
   const dialog = page.getByRole('dialog', { name: 'Interrupt this upload?' })
+  await bringUp(button, dialog)
   await dialog.getByText('talk.mp4').waitFor()
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Cancel')
   await picture(page, 'dashboard-dialog')
@@ -182,25 +198,28 @@ test('interrupting asks first, and then really ends the request', async (test) =
   await dialog.waitFor({ state: 'hidden' })
   assert.equal((await told(server, upload)).state, 'receiving')
   assert.equal(sender.answer, '')
-  await button.click()
+  await bringUp(button, dialog)
   await dialog.getByRole('button', { name: 'Interrupt' }).click()
   await until('the client is told', () => sender.answer.includes('ERR_UPLOAD_INTERRUPTED'))
   await page.locator('#view-upload[data-state="idle"]').waitFor()
   assert.ok(await button.isDisabled())
   assert.equal(await offset(server, upload), MEBIBYTE, 'what has arrived is kept')
   await page.locator('.log').getByText(/interrupted by an operator/).waitFor()
+  // The button that had the focus is switched off.
+  assert.equal(await focused(page), 'A')
 })
 
 test('deleting asks first, and then really deletes', async (test) => {
   const server = await start(test)
   const { upload } = await stalled(test, server, { filename: 'talk.mp4' })
   const page = await look(test, server, uploadPlace(upload))
-  await page.getByRole('button', { name: 'Delete', exact: true }).first().click()
+  const button = page.locator('#view-upload').getByRole('button', { name: 'Delete', exact: true })
   const dialog = page.getByRole('dialog', { name: 'Delete this upload?' })
+  await bringUp(button, dialog)
   await page.keyboard.press('Escape')
   await dialog.waitFor({ state: 'hidden' })
   assert.equal((await told(server, upload)).state, 'receiving')
-  await page.getByRole('button', { name: 'Delete', exact: true }).first().click()
+  await bringUp(button, dialog)
   await dialog.getByRole('button', { name: 'Delete' }).click()
   await page.locator('#view-upload[data-state="gone"]').waitFor()
   await page.getByText('There is no such upload').waitFor()
@@ -252,8 +271,132 @@ test('with a token one logs in, and out again', async (test) => {
   await page.getByRole('button', { name: 'Log out' }).click()
   await field.waitFor()
   assert.equal(await page.evaluate(async () => (await fetch('pools')).status), 401)
+  await field.fill(TOKEN)
+  await field.press('Enter')
+  await isLive(page)
+  assert.notEqual(await focused(page), 'BODY', 'who has logged in has the focus somewhere')
+  // It ends elsewhere, while the page looks on.
+  const [{ name, value }] = await page.context().cookies()
+  const out = await fetch(`${server.admin}/logout`, { method: 'POST', headers: { Origin: server.admin, Cookie: `${name}=${value}` } })
+  assert.equal(out.status, 204)
+  await field.waitFor()
   await page.reload()
   await field.waitFor()
+})
+
+test('who is not let in any more stops asking', async (test) => {
+  const server = await start(test, { 'admin.token': TOKEN })
+  const page = await (await newVisitor(test, browser, DESKTOP)).newPage()
+  page.setDefaultTimeout(PATIENCE_MS)
+  await page.clock.install()
+  let lists = 0
+  await page.route(/live=true/, (route) => {
+    lists++
+    return route.fulfill({ status: 401, contentType: 'application/json', body: '{"error":"unauthorized","message":"a token is needed"}' })
+  })
+  await page.goto(server.admin)
+  const field = page.getByLabel('Token')
+  await field.fill(TOKEN)
+  await field.press('Enter')
+  await until('the list was refused', () => lists === 1)
+  await field.waitFor()
+  await page.clock.fastForward(60_000)
+  await page.evaluate(() => fetch('healthz'))
+  assert.equal(lists, 1)
+})
+
+test('what has the focus keeps it while all around it changes', async (test) => {
+  const server = await start(test)
+  const first = await stalled(test, server, { filename: 'first.bin' })
+  const page = await look(test, server)
+  await row(page, first.upload).waitFor()
+  const second = await stalled(test, server, { filename: 'second.bin' })
+  const link = row(page, second.upload).locator('a')
+  await link.focus()
+  assert.equal((await fetch(`${server.admin}/uploads/${encodeURIComponent(first.upload.id)}`, { method: 'DELETE' })).status, 204)
+  await row(page, first.upload).waitFor({ state: 'detached' })
+  assert.ok(await link.evaluate((node) => node === document.activeElement))
+
+  let asked = 0
+  page.on('response', (response) => { asked += new URL(response.url()).pathname.startsWith('/uploads/') })
+  await link.press('Enter')
+  await page.locator('#view-upload[data-state="receiving"]').waitFor()
+  assert.notEqual(await focused(page), 'BODY', 'the view that came has the focus')
+  await page.locator('.marks summary').click()
+  const marks = page.locator('.marks .scroll')
+  await marks.focus()
+  const before = asked
+  await until('it was asked for again', () => asked >= before + 2)
+  await page.locator('.shares').waitFor()
+  assert.ok(await marks.evaluate((node) => node === document.activeElement && node.checkVisibility()))
+})
+
+test('of more uploads than are asked for, those that nothing is heard of are forgotten', async (test) => {
+  const server = await start(test)
+  const page = await (await newVisitor(test, browser, DESKTOP)).newPage()
+  page.setDefaultTimeout(PATIENCE_MS)
+  await page.clock.install()
+  // As many as it asks for, and there are more: what is in none of the pages may be there all the same.
+  const uploads = Array.from({ length: 1000 }, (_, number) => ({
+    id: String(number), state: 'idle', offset_bytes: 1, length_bytes: 2, filename: null, is_live: true, rate_bytes_per_sec: 0, peer: null, changed_at: new Date().toISOString(),
+  }))
+  await page.route(/live=true/, (route) => {
+    const isFirst = !route.request().url().includes('cursor=')
+    const page = uploads.map((upload) => ({ ...upload, id: `${isFirst ? 'a' : 'b'}${upload.id}` }))
+    return route.fulfill({ json: { uploads: page, next: 'l1x61' } })
+  })
+  await page.goto(server.admin)
+  const count = page.locator('#flight-count')
+  await count.getByText('0 receiving, 2,000 other, and more').waitFor()
+  const { sender } = await stalled(test, server)
+  await count.getByText('1 receiving, 2,000 other, and more').waitFor()
+  sender.cut()
+  await count.getByText('0 receiving, 2,001 other, and more').waitFor()
+  await page.clock.fastForward(90_000)
+  await count.getByText('0 receiving, 2,000 other, and more').waitFor()
+})
+
+test('an answer that comes late leaves the next question alone', async (test) => {
+  const server = await start(test)
+  const { upload } = await stalled(test, server, { filename: 'talk.mp4' })
+  const page = await look(test, server, uploadPlace(upload))
+  let answer
+  const isAsked = new Promise((resolve) => {
+    page.route(/\/uploads\/[^?]+$/, (route) => {
+      if (route.request().method() !== 'DELETE') return route.continue()
+      answer = () => route.fulfill({ status: 503, contentType: 'application/json', body: '{"error":"unavailable","message":"too slow"}' })
+      return resolve()
+    })
+  })
+  const dialog = page.getByRole('dialog')
+  await bringUp(page.locator('#view-upload').getByRole('button', { name: 'Delete', exact: true }), dialog)
+  await dialog.getByRole('button', { name: 'Delete' }).click()
+  await isAsked
+  await page.keyboard.press('Escape')
+  await dialog.waitFor({ state: 'hidden' })
+  await page.getByRole('button', { name: 'Reload settings' }).click()
+  await dialog.getByText('Reload the settings?').waitFor()
+  const answered = page.waitForResponse((response) => response.status() === 503)
+  await answer()
+  await answered
+  await page.evaluate(() => fetch('healthz'))
+  assert.equal(await dialog.getByText('too slow').count(), 0)
+  assert.ok(await dialog.getByRole('button', { name: 'Reload' }).isVisible())
+})
+
+test('a list that could not be had can be asked for again', async (test) => {
+  const server = await start(test)
+  const { upload } = await stalled(test, server, { filename: 'talk.mp4' })
+  const page = await (await newVisitor(test, browser, DESKTOP)).newPage()
+  page.setDefaultTimeout(PATIENCE_MS)
+  const failure = { status: 503, contentType: 'application/json', body: '{"error":"unavailable","message":"too slow"}' }
+  await page.route(/\/uploads\?/, (route) => (new URL(route.request().url()).searchParams.has('live') ? route.continue() : route.fulfill(failure)))
+  await page.goto(`${server.admin}/#/uploads`)
+  await page.getByText('The list could not be had: too slow').waitFor()
+  assert.equal(await page.getByText('No upload is like that.').isVisible(), false)
+  await page.unroute(/\/uploads\?/)
+  await page.locator('#list-more').click()
+  await page.locator(`#list [data-id="${upload.id}"]`).waitFor()
 })
 
 test('uploads are searched for, page by page, finished ones among them', async (test) => {
@@ -270,17 +413,29 @@ test('uploads are searched for, page by page, finished ones among them', async (
     assert.equal(response.status, 201)
   }
   const { upload } = await stalled(test, server, { filename: 'Going.txt' })
-  const page = await look(test, server, '/#/uploads')
+  const page = await look(test, server)
+  // Smaller pages than it asks for, from a server that takes longer than the page takes to be drawn.
+  const lists = /\/uploads\?.*limit=\d+/
+  await page.route(lists, async (route) => {
+    if (route.request().url().includes('cursor=')) await drawn(page)
+    await route.continue({ url: route.request().url().replace(/limit=\d+/, 'limit=60') })
+  })
+  await page.goto(`${server.admin}/#/uploads`)
   const rows = page.locator('#list tr')
   // One look can take several pages, and each brings rows: only what is there after a look says whether there is more.
   const looked = page.locator('#list[aria-busy="false"]')
   await looked.waitFor()
+  let looks = 0
   while (await page.locator('#list-more').isVisible()) {
     const count = await rows.count()
-    await page.locator('#list-more').click()
+    await page.locator('#list-more').press('Enter')
     await looked.waitFor()
     assert.ok((await rows.count()) > count, 'there was to be more')
+    looks++
+    assert.notEqual(await focused(page), 'BODY', 'who pressed it has the focus still')
   }
+  assert.ok(looks >= 2, `${looks} more looks were taken`)
+  await page.unroute(lists)
   assert.equal(await rows.count(), 131)
   await page.getByLabel('Name or id').fill('fILE 12')
   await page.getByRole('button', { name: 'Search' }).click()
@@ -316,10 +471,18 @@ test('settings are reloaded, and what came of it is said', async (test) => {
     await page.getByRole('button', { name: 'Reload settings' }).click()
     await dialog.getByRole('button', { name: 'Reload' }).click()
   }
-  await settings('[tus]\nmax_size_bytes = 123456\n[server]\nlisten_backlog = 99\n[log]\nlevel = "error"\n')
-  await reload()
-  const says = (title, key) => dialog.locator('h3', { hasText: title }).locator('+ ul').getByText(key).waitFor()
-  await says('In effect now', 'tus.max_size_bytes')
+  const list = (title) => dialog.locator('h3', { hasText: title }).locator('+ ul')
+  const says = (title, key) => list(title).getByText(key).waitFor()
+  let size = 123456
+  // A file that has changed is also read without being asked to, and that may come first.
+  await until('the file is read because of the button', async () => {
+    await settings(`[tus]\nmax_size_bytes = ${++size}\n[server]\nlisten_backlog = 99\n[log]\nlevel = "error"\n`)
+    await reload()
+    await dialog.getByRole('button', { name: 'Close' }).waitFor()
+    if (await list('In effect now').getByText('tus.max_size_bytes').isVisible()) return true
+    await dialog.getByRole('button', { name: 'Close' }).click()
+    return false
+  })
   await says('Needs a restart', 'server.listen_backlog')
   await says('Overridden', 'log.level')
   await picture(page, 'dashboard-reload')
@@ -382,7 +545,8 @@ test('slow mailboxes and lost events are told of', async (test) => {
 })
 
 test('with plenty of uploads it fits a desk and a phone, by day and by night', async (test) => {
-  const server = await start(test)
+  // None of them may go before all has been looked at.
+  const server = await start(test, { 'timeouts.idle_owner_secs': 3600, 'timeouts.body_read_secs': 3600 })
   const uploads = await crowd(test, server, 60)
   await Sender.create(server, { length: 1, filename: `${'x'.repeat(300)}.bin` })
   for (const [device, options] of [['desktop', DESKTOP], ['phone', PHONE]]) {
@@ -398,6 +562,7 @@ test('with plenty of uploads it fits a desk and a phone, by day and by night', a
       await picture(page, `dashboard-${device}-${colorScheme}`)
       await page.locator('#flight-more').click()
       await until('more are shown', async () => (await page.locator('#flight .flight-row').count()) > 50)
+      assert.equal(await focused(page), 'A', 'the first of those that came has the focus')
       await page.goto(`${server.admin}/#/uploads`)
       await until('the list is there', async () => (await page.locator('#list tr').count()) >= 61)
       await assertNoSidewaysScroll(page, `the list on a ${device}`)
@@ -416,6 +581,7 @@ test('a keyboard reaches all that can be pressed', async (test) => {
   const { upload } = await stalled(test, server, { filename: 'talk.mp4' })
   const page = await look(test, server)
   await row(page, upload).waitFor()
+  await hearing(page)
   const reached = []
   for (let step = 0; step < 12; step++) {
     await page.keyboard.press('Tab')

@@ -174,6 +174,20 @@ export async function newVisitor(test, browser, options = {}) {
   return context
 }
 
+/** Chromium drops the keys that are pressed before a page was drawn for the first time. */
+export async function hearing(page) {
+  await page.evaluate(() => document.addEventListener('keydown', ({ key }) => { document.body.dataset.heard = key }))
+  await until('the page hears the keyboard', async () => {
+    await page.keyboard.press('Shift')
+    return page.evaluate(() => document.body.dataset.heard === 'Shift')
+  })
+}
+
+/** Waits until the page was drawn: only then a button that was switched off or hidden loses the focus. */
+export const drawn = (page) => page.evaluate(() => new Promise((resolve) => {
+  requestAnimationFrame(() => requestAnimationFrame(() => resolve()))
+}))
+
 /** Keeps a picture in WHARF_SCREENSHOTS, if that names a directory. */
 export async function picture(page, name) {
   const place = process.env.WHARF_SCREENSHOTS

@@ -69,9 +69,16 @@ impl Server {
     /// Listens to events.
     #[track_caller]
     pub(crate) fn events(&self, query: &str) -> Events {
+        self.events_with(query, &[])
+    }
+
+    /// The same with further headers.
+    #[track_caller]
+    pub(crate) fn events_with(&self, query: &str, headers: &[(&str, &str)]) -> Events {
         let mut client = Client::connect(self.admin_address());
         let host = self.admin_address().to_string();
-        client.send(head("GET", &format!("/events{query}"), &[("Host", &host), ("Tus-Resumable", "")]));
+        let own = [("Host", host.as_str()), ("Tus-Resumable", "")];
+        client.send(head("GET", &format!("/events{query}"), &[&own[..], headers].concat()));
         let response = client.head_only();
         assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(response.the("Content-Type"), "text/event-stream");

@@ -68,6 +68,9 @@ export class Stream {
   start() {
     if (!this.#isStopped) return
     this.#isStopped = false
+    // Whoever starts it waits to be told that it is live, also when it was before it was stopped.
+    this.isLive = false
+    this.#failures = 0
     this.#open()
   }
 

@@ -1,7 +1,7 @@
 // The dashboard: which view is shown, who may look, and what comes of the events.
 
 import { Refused, Stream, ask, whenUnauthorized } from './page/api.js'
-import { reloadSettings } from './page/dialogs.js'
+import { dismiss, reloadSettings } from './page/dialogs.js'
 import { byId, say, show } from './page/dom.js'
 import { Flight } from './page/flight.js'
 import { List } from './page/list.js'
@@ -34,7 +34,10 @@ let isDrawDue = false
 const VIEWS = ['login', 'overview', 'uploads', 'upload']
 
 function showView(name) {
+  const focused = document.activeElement
   for (const view of VIEWS) show(byId(`view-${view}`), view === name)
+  // Who was in a view that is hidden now would be left nowhere.
+  if (focused?.closest('[hidden]')) byId(`view-${name}`).focus()
   document.body.dataset.view = name
   for (const link of document.querySelectorAll('[data-nav]')) {
     if (link.dataset.nav === name || (link.dataset.nav === 'uploads' && name === 'upload')) link.setAttribute('aria-current', 'page')
@@ -80,6 +83,7 @@ function logIn() {
   flight.stop()
   upload.close()
   list.close()
+  dismiss()
   showView('login')
   linkIs('off')
   say(byId('login-problem'), '')
@@ -154,6 +158,7 @@ function linkIs(state) {
     show(byId('logout'), false)
   }
   drawLink()
+  if (state === 'lost' && before !== 'lost') announce('The connection to wharf is lost.')
   if (state === 'live') {
     show(byId('alerts'), true)
     if (before === 'lost') announce('Connected again.')

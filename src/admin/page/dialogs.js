@@ -6,9 +6,13 @@ import { nameOf, visible } from './words.js'
 
 const dialog = byId('dialog')
 const action = byId('dialog-do')
+// The number of the latest question: what was asked before it and has an answer only now must leave it alone.
+let latest = 0
 
 /** Asks, and does it when that is wanted; stays open with the reason when it can't be done. Gives what it gave, or nothing. */
 function confirm({ title, body, label, isDangerous = true, run }) {
+  const number = ++latest
+  const isAsked = () => number === latest && dialog.open
   say(byId('dialog-title'), title)
   byId('dialog-body').replaceChildren(...body)
   say(byId('dialog-problem'), '')
@@ -27,16 +31,24 @@ function confirm({ title, body, label, isDangerous = true, run }) {
       say(byId('dialog-problem'), '')
       try {
         const result = await run()
-        dialog.onclose = null
-        dialog.close()
+        if (isAsked()) {
+          dialog.onclose = null
+          dialog.close()
+        }
         resolve({ result })
       } catch (error) {
+        if (!isAsked()) return
         say(byId('dialog-problem'), error instanceof Refused ? visible(error.message) : 'No answer came. It may have been done all the same.')
         action.disabled = false
+        // While it was switched off it lost the focus.
+        action.focus()
       }
     }
   })
 }
+
+/** Takes the question away, unanswered. */
+export const dismiss = () => { if (dialog.open) dialog.close() }
 
 const subject = (upload) => el('p', { class: 'subject' }, bdi(nameOf(upload)), upload.filename && el('code', null, visible(upload.id, 80)))
 

@@ -34,11 +34,17 @@ export function show(node, isShown) {
  */
 export function keep(list, items, keyOf, make, refresh) {
   const rows = (list.keptRows ??= new Map())
-  const wanted = new Set()
+  const focused = document.activeElement
+  const wanted = new Set(items.map(keyOf))
+  // First what goes, so that nothing is moved only because of that.
+  for (const [key, row] of rows) {
+    if (wanted.has(key)) continue
+    rows.delete(key)
+    row.remove()
+  }
   let place = list.firstElementChild
   for (const item of items) {
     const key = keyOf(item)
-    wanted.add(key)
     let row = rows.get(key)
     if (!row) {
       row = make(item)
@@ -48,11 +54,43 @@ export function keep(list, items, keyOf, make, refresh) {
     if (row === place) place = place.nextElementSibling
     else list.insertBefore(row, place)
   }
-  for (const [key, row] of rows) {
-    if (wanted.has(key)) continue
-    rows.delete(key)
-    row.remove()
+  // A row that is moved loses the focus.
+  if (focused !== document.activeElement && list.contains(focused)) focused.focus({ preventScroll: true })
+}
+
+function alike(node, wanted) {
+  for (const { name } of Array.from(node.attributes)) if (name !== 'open' && !wanted.hasAttribute(name)) node.removeAttribute(name)
+  for (const { name, value } of wanted.attributes) {
+    if (node.getAttribute(name) === value) continue
+    // The page's policy forbids the attribute, but not what it stands for.
+    if (name === 'style') node.style.cssText = value
+    else node.setAttribute(name, value)
   }
+}
+
+/**
+ * Makes the children of `node` like `wanted`, piece by piece. What is as it was stays the same element, with its focus, with
+ * what is selected in it, as far as it is scrolled, and open if it was opened. For pieces without listeners.
+ */
+export function become(node, wanted) {
+  wanted.forEach((fresh, place) => {
+    const old = node.childNodes[place]
+    if (!old) node.append(fresh)
+    else if (old.nodeName !== fresh.nodeName) old.replaceWith(fresh)
+    else if (fresh.nodeType === Node.TEXT_NODE) say(old, fresh.data)
+    else {
+      alike(old, fresh)
+      become(old, Array.from(fresh.childNodes))
+    }
+  })
+  while (node.childNodes.length > wanted.length) node.lastChild.remove()
+}
+
+/** Takes an element away from who has the focus on it; `heir` gets it, for else it would be left to nothing. */
+export function giveUp(node, heir, take) {
+  const hadFocus = document.activeElement === node
+  take()
+  if (hadFocus) heir()?.focus()
 }
 
 /** One of an element's parts, by the name in `data-part`. */

@@ -1,7 +1,7 @@
 // The uploads that have an owner: what is known of them, kept in step with the events; and their list.
 
 import { liveUploads } from './api.js'
-import { byId, hrefOf, keep, part, say, show } from './dom.js'
+import { byId, giveUp, hrefOf, keep, part, say, show } from './dom.js'
 import { NOTHING, STATES, bytes, count, duration, nameOf, percent, rate } from './words.js'
 
 // More than anybody reads; the search finds the others.
@@ -12,6 +12,8 @@ const LINGER_MS = 8_000
 // Progress is told twice a second while there is any.
 const SILENT_MS = 3_000
 const REFRESH_MS = 10_000
+// Where there are more than are asked for, one of which nothing is heard for so long is forgotten.
+const FORGET_MS = 60_000
 
 export class Flight {
   uploads = new Map()
@@ -19,19 +21,23 @@ export class Flight {
   #isAll = true
   #asked = null
   #due = null
+  #isStopped = true
 
   constructor() {
     this.list = byId('flight')
     this.order = byId('flight-order')
     this.order.addEventListener('change', () => this.draw())
-    byId('flight-more').addEventListener('click', () => {
+    const more = byId('flight-more')
+    more.addEventListener('click', () => {
+      const shown = this.#rows
       this.#rows += 4 * PER_PAGE
-      this.draw()
+      giveUp(more, () => (more.hidden ? this.list.children[shown]?.querySelector('a') : more), () => this.draw())
     })
   }
 
   /** Asks for all of them again; what comes by events meanwhile wins. */
   async refetch() {
+    this.#isStopped = false
     if (this.#asked) return
     clearTimeout(this.#due)
     const asked = (this.#asked = Date.now())
@@ -52,7 +58,8 @@ export class Flight {
         })
       }
       for (const [id, upload] of this.uploads) {
-        if (!known.has(id) && isAll && upload.heardAt < asked && !upload.goneAt) this.uploads.delete(id)
+        const isOld = upload.heardAt < (isAll ? asked : asked - FORGET_MS)
+        if (!known.has(id) && isOld && !upload.goneAt) this.uploads.delete(id)
       }
       this.draw()
     } finally {
@@ -63,11 +70,15 @@ export class Flight {
 
   later(ms) {
     clearTimeout(this.#due)
+    // Who is not let in any more must not go on asking.
+    if (this.#isStopped) return
     // A failure shows as a lost connection; there is nothing to add here.
     this.#due = setTimeout(() => this.refetch().catch(() => {}), ms)
   }
 
+  /** Until it is asked to refetch again. */
   stop() {
+    this.#isStopped = true
     clearTimeout(this.#due)
   }
 

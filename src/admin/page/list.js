@@ -1,7 +1,7 @@
 // All uploads, those in the store among them: a search with pages.
 
 import { ask } from './api.js'
-import { bdi, byId, el, hrefOf, show, say } from './dom.js'
+import { bdi, byId, el, giveUp, hrefOf, show, say } from './dom.js'
 import { NOTHING, STATES, bytes, count, moment, nameOf, percent, rate, visible } from './words.js'
 
 // A page holds what was looked at and fits: few of it may be left, so some are looked through for one that is shown.
@@ -71,13 +71,13 @@ export class List {
     this.#asking?.abort()
     const asking = (this.#asking = new AbortController())
     const more = byId('list-more')
-    more.disabled = true
     byId('list').ariaBusy = 'true'
     show(byId('list-problem'), false)
     show(byId('list-empty'), false)
     say(byId('list-words'), 'Looking…')
     const query = this.#query()
     const before = this.#found.size
+    let hasFailed = false
     try {
       for (let page = 0; page < PAGES_AT_ONCE; page++) {
         query.set('limit', String(page === 0 && this.#looked === 0 ? LOOKED_AT / 2 : LOOKED_AT))
@@ -92,13 +92,15 @@ export class List {
       }
     } catch (error) {
       if (asking.signal.aborted) return
+      hasFailed = true
       say(byId('list-problem'), `The list could not be had: ${visible(error.message)}`)
       show(byId('list-problem'), true)
     }
     if (asking !== this.#asking) return
-    more.disabled = false
-    show(more, this.#next !== null)
-    show(byId('list-empty'), this.#found.size === 0 && this.#next === null)
+    // A first page that could not be had can be asked for again.
+    const isMore = this.#next !== null || hasFailed
+    giveUp(more, () => (isMore ? more : byId('list').children[before]?.querySelector('a') ?? this.form.elements.text), () => show(more, isMore))
+    show(byId('list-empty'), this.#found.size === 0 && !isMore)
     byId('list').ariaBusy = 'false'
     say(byId('list-words'), `${count(this.#found.size)} found${this.#next ? '; there is more to look through' : ''}`)
   }

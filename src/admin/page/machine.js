@@ -13,6 +13,9 @@ function rowOf(head, cells) {
 
 const text = () => el('span')
 
+// Failures of the store that its clients bring about: they ask for what is not there, or go away.
+const ORDINARY = ['not_found', 'exists', 'too_large', 'no_such_key', 'no_such_upload', 'precondition', 'abandoned']
+
 const kindHead = (kind) => [el('span', { class: 'kind' }, kind), explained(kind) && el('small', null, explained(kind))]
 
 function mailboxRow(head, label) {
@@ -78,10 +81,10 @@ export class Machine {
   /** Refusals, cuts and failures of the store in one table, the most frequent first. */
   #errors(stats) {
     const all = [
-      ...stats.errors.map(({ status, code, count: times }) => ({ key: `e${status}${code}`, head: [`${status} `, el('code', null, code)], times, isBad: status >= 500 && code !== 'ERR_CONNECTION_RESET' })),
+      ...stats.errors.map(({ status, code, count: times }) => ({ key: `e${status}${code}`, head: [`${status} `, el('code', null, code)], times, isBad: status >= 500 && code !== 'ERR_READ_TIMEOUT' })),
       ...stats.interruptions.map(({ cause: name, count: times }) => ({ key: `i${name}`, head: [`Cut: ${cause(name)}`], times })),
       ...stats.store_failures.map(({ store, operation, reason, count: times }) => ({
-        key: `s${store} ${operation} ${reason}`, head: [`Store ${store}: ${operation} failed, ${visible(reason)}`], times, isBad: reason !== 'not_found',
+        key: `s${store} ${operation} ${reason}`, head: [`Store ${store}: ${operation} failed, ${visible(reason)}`], times, isBad: !ORDINARY.includes(reason),
       })),
       { key: 'died', head: ['Owners that died of a panic'], times: stats.uploads.owners_died_total, isBad: true },
       { key: 'log', head: ['Log lines dropped'], times: stats.log_lines_dropped_total, isBad: true },

@@ -4,7 +4,7 @@ import { Refused, ask, uploadPath } from './api.js'
 import { timelineOf } from './chart.js'
 import { SHARES, courseOf, verdict } from './course.js'
 import { confirmDelete, confirmInterrupt } from './dialogs.js'
-import { bdi, byId, el, facts, hrefOf, say, show } from './dom.js'
+import { bdi, become, byId, el, facts, giveUp, hrefOf, say, show } from './dom.js'
 import * as words from './words.js'
 
 const { NOTHING, STATES, bytes, count, duration, millis, moment, nameOf, percent, rate, visible } = words
@@ -33,8 +33,9 @@ export class UploadView {
     this.progressWords = el('p', { class: 'progress-words number' })
     this.problem = el('p', { class: 'alert alert-bad', role: 'alert', hidden: true })
     this.body = el('div', { class: 'upload-body' })
+    this.back = el('a', { href: '#/uploads' }, '← All uploads')
     this.root.append(
-      el('p', null, el('a', { href: '#/uploads' }, '← All uploads')),
+      el('p', null, this.back),
       el('div', { class: 'upload-head' },
         el('div', { class: 'upload-name' }, el('h1', null, this.name), this.idText),
         el('div', { class: 'tools' }, this.interrupt, this.delete)),
@@ -53,8 +54,9 @@ export class UploadView {
     say(this.state, '')
     say(this.progressWords, '')
     this.progress.value = 0
+    delete this.root.dataset.state
     show(this.problem, false)
-    this.interrupt.disabled = this.delete.disabled = true
+    this.#may({ interrupt: false, delete: false })
     this.body.replaceChildren()
     return this.refetch()
   }
@@ -100,7 +102,7 @@ export class UploadView {
     const isGone = error instanceof Refused && [404, 410].includes(error.status)
     if (isGone) {
       say(this.problem, error.status === 410 ? 'This upload has expired.' : 'There is no such upload: it was deleted, or never was.')
-      this.interrupt.disabled = this.delete.disabled = true
+      this.#may({ interrupt: false, delete: false })
       say(this.state, STATES.gone)
       this.root.dataset.state = 'gone'
     } else {
@@ -110,10 +112,17 @@ export class UploadView {
     show(this.problem, true)
   }
 
+  /** Switches the buttons on and off. One that is switched off loses the focus, but only when the page is next drawn. */
+  #may(can) {
+    for (const name of ['interrupt', 'delete']) giveUp(this[name], () => (can[name] ? this[name] : this.back), () => { this[name].disabled = !can[name] })
+  }
+
   async #do(confirmed) {
     const { upload } = this
     const done = await confirmed(upload)
     if (!done) return
+    // The button that asked may have been switched off meanwhile; then the dialog can't give it the focus back.
+    if (!this.root.contains(document.activeElement)) this.back.focus()
     const interrupted = done.result?.interrupted
     this.announce(interrupted === undefined ? 'The upload was deleted.' : interrupted ? 'The request was ended.' : 'Nobody was sending.')
     await this.refetch()
@@ -127,8 +136,7 @@ export class UploadView {
     say(this.name, nameOf(upload))
     say(this.idText, upload.filename ? visible(id) : '')
     say(this.state, STATES[state] ?? state)
-    this.interrupt.disabled = state !== 'receiving'
-    this.delete.disabled = false
+    this.#may({ interrupt: state === 'receiving', delete: true })
     const done = length ? (offset ?? 0) / length : Number(length === 0)
     if (length === null) this.progress.removeAttribute('value')
     else this.progress.value = done
@@ -136,18 +144,14 @@ export class UploadView {
     const left = state === 'receiving' && speed > 0 && length !== null ? `, ${duration(Math.round((length - offset) / speed))} left` : ''
     const pace = state === 'receiving' ? `, ${rate(speed)}` : ''
     say(this.progressWords, length === null ? `${bytes(offset)} so far; the length is not known yet${pace}` : `${bytes(offset)} of ${bytes(length)}${offset === null ? '' : ` (${percent(done)})`}${pace}${left}`)
-    const isOpen = this.body.querySelector('details')?.open
-    this.body.replaceChildren(...this.#sections())
-    if (isOpen) this.body.querySelector('details').open = true
-    this.#drawCourse()
+    become(this.body, this.#sections())
     if (['receiving', 'ending', 'waiting'].includes(state)) this.#soon(EVERY_MS)
     else if (state === 'idle') this.#soon(3 * EVERY_MS)
   }
 
   #sections() {
     const { upload } = this
-    this.course = el('section', { class: 'card', 'aria-labelledby': 'course-title' })
-    const sections = [this.course]
+    const sections = [el('section', { class: 'card course-card', 'aria-labelledby': 'course-title' }, this.#course())]
     if (upload.owner_answered === false) {
       sections.unshift(el('p', { class: 'alert alert-warn' }, 'Its owner did not answer at once. What is shown was read without it; timeline, log and metadata are missing.'))
     }
@@ -202,12 +206,16 @@ export class UploadView {
   }
 
   #drawCourse() {
+    become(this.body.querySelector('.course-card'), this.#course())
+  }
+
+  /** Where its time went, as wide as there is room. */
+  #course() {
     const { timeline, state, length_bytes: length } = this.upload
     const head = el('h2', { id: 'course-title' }, 'Where the time went')
     if (!timeline || (timeline.points.length === 0 && timeline.marks.length === 0)) {
-      this.course.replaceChildren(head, el('p', { class: 'empty' }, this.upload.owner_answered === false
-        ? 'Its owner does not answer.' : 'Nothing is remembered: the course of an upload is kept in memory, while it has an owner and for some time after.'))
-      return
+      return [head, el('p', { class: 'empty' }, this.upload.owner_answered === false
+        ? 'Its owner does not answer.' : 'Nothing is remembered: the course of an upload is kept in memory, while it has an owner and for some time after.')]
     }
     const nowMs = Date.now() + this.skewMs - new Date(timeline.since).getTime()
     const course = courseOf(timeline, { nowMs, isOpen: state === 'receiving' })
@@ -227,9 +235,9 @@ export class UploadView {
     if (course.marksLost > 0) notes.unshift(`${count(course.marksLost)} marks made room for later ones: what is said of waits and cuts is less than there was.`)
     if (course.owners > 0) notes.unshift(`It had ${course.owners + 1} owners, one after another.`)
     if (course.setBacks > 0) notes.unshift('The offset went back: something was thrown away.')
-    this.course.replaceChildren(head, el('p', { class: 'verdict' }, verdict(course, words)), strip, table)
-    const { clientWidth } = this.course
-    this.course.append(timelineOf(timeline, course, length, words, Math.max(280, clientWidth - 34)), this.#marks(timeline), el('p', { class: 'hint' }, notes.join(' ')))
+    const width = Math.max(280, this.body.clientWidth - 36)
+    return [head, el('p', { class: 'verdict' }, verdict(course, words)), strip, table,
+      timelineOf(timeline, course, length, words, width), this.#marks(timeline), el('p', { class: 'hint' }, notes.join(' '))]
   }
 
   #marks({ marks }) {
