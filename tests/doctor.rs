@@ -9,15 +9,15 @@
 mod doctor;
 #[path = "doctor/fake.rs"]
 mod fake;
-#[path = "doctor/lock.rs"]
-mod lock;
+#[path = "doctor/front.rs"]
+mod front;
 #[path = "doctor/nginx.rs"]
 mod nginx;
 mod support;
 
 use doctor::Run;
 use fake::Fake;
-use lock::Lock;
+use front::{Front, Mistake};
 use nginx::{Edit, Nginx};
 use support::Server;
 
@@ -128,12 +128,24 @@ fn a_server_that_is_impatient_itself_is_no_finding() {
     assert!(note.contains("silent for 5 s") && note.contains("the server itself says 500: ERR_READ_TIMEOUT"), "{note}");
 }
 
+/// Nothing is lost of a body that is cut; how far an upload has come nobody can know meanwhile.
+#[test]
+fn a_buffered_body_that_is_handed_on_when_it_is_cut() {
+    let server = Server::start(&[]);
+    let front = Front::start(server.address, Mistake::Buffers);
+    let run = Run::of(&format!("http://{}/files/", front.address), &["--json"]);
+    assert_found(&run, &[]);
+    let note = run.json()["notes"][0].to_string();
+    assert!(note.contains("is refused with 409 only when all of it was sent"), "{note}");
+    assert_eq!(server.names(), [""; 0], "uploads stayed: {}", run.stdout);
+}
+
 /// Behind something that does not notice that its client has gone.
 #[test]
 fn an_upload_that_stays_locked() {
     let server = Server::start(&[]);
-    let lock = Lock::start(server.address);
-    let run = Run::of(&format!("http://{}/files/", lock.address), &["--json", "--timeout=5"]);
+    let front = Front::start(server.address, Mistake::Locks);
+    let run = Run::of(&format!("http://{}/files/", front.address), &["--json", "--timeout=5"]);
     assert_found(&run, &["stays-locked"]);
     let finding = &run.json()["findings"][0];
     let (sent, got) = (finding["sent"].to_string(), finding["got"].to_string());
