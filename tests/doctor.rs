@@ -140,6 +140,17 @@ fn a_buffered_body_that_is_handed_on_when_it_is_cut() {
     assert_eq!(server.names(), [""; 0], "uploads stayed: {}", run.stdout);
 }
 
+/// An early refusal comes late through Caddy and Traefik, though they buffer nothing.
+#[test]
+fn answers_that_are_held_back_are_no_buffering() {
+    let server = Server::start(&[]);
+    let front = Front::start(server.address, Mistake::HoldsAnswers);
+    let run = Run::of(&format!("http://{}/files/", front.address), &["--json"]);
+    assert_found(&run, &[]);
+    assert_eq!(run.json()["notes"], serde_json::json!([]), "{}", run.stdout);
+    assert_eq!(server.names(), [""; 0], "uploads stayed: {}", run.stdout);
+}
+
 /// Behind something that does not notice that its client has gone.
 #[test]
 fn an_upload_that_stays_locked() {

@@ -1,22 +1,27 @@
-//! A proxy with a mistake that nginx can't be told to make.
+//! A proxy that does what nginx can't be told to.
 
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     thread,
 };
 
 /// What a tus server says of an upload that another request has.
 const LOCKED: &[u8] = b"HTTP/1.1 423 Locked\r\nTus-Resumable: 1.0.0\r\nContent-Length: 0\r\n\r\n";
 
-/// What it does wrong.
+/// How much of a body a server written in Go reads before it lets an answer out.
+const GO_READS: u64 = 256 << 10;
+
+/// What it does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mistake {
     /// It does not see its client go: the upload whose body was cut stays busy.
     Locks,
     /// It hands a body on when that is whole, or cut: then as much as has come, as Caddy does.
     Buffers,
+    /// It hands bodies on as they come, and holds answers back, as all servers written in Go do: no mistake.
+    HoldsAnswers,
 }
 
 /// It serves until the test's process ends.
@@ -76,8 +81,16 @@ impl Site {
         let mut server = TcpStream::connect(self.upstream)?;
         server.write_all(&[head, buffered].concat())?;
         let (mut back, mut answers) = (client.try_clone()?, server.try_clone()?);
-        let answered = thread::spawn(move || io::copy(&mut answers, &mut back));
-        let body = io::copy(&mut client, &mut server)?;
+        let (release, released) = mpsc::channel::<()>();
+        let answered = thread::spawn(move || {
+            // Ends when the sender is dropped.
+            let _ = released.recv();
+            io::copy(&mut answers, &mut back)
+        });
+        let held = if self.mistake == Mistake::HoldsAnswers { length.unwrap_or(0).min(GO_READS) } else { 0 };
+        let first = io::copy(&mut client.try_clone()?.take(held), &mut server);
+        drop(release);
+        let body = first? + io::copy(&mut client, &mut server)?;
         if self.mistake == Mistake::Locks
             && method == "PATCH"
             && length.is_some_and(|length| (1..length).contains(&body))
