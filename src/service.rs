@@ -106,6 +106,9 @@ impl Service {
         let (timeouts, seen_timeouts) = watch::channel(settings.timeouts.clone());
         // The addresses come last: whoever finds one open is served. Both, before anything is served at one of them.
         let (listening, desk) = listen(settings, &certificates, &mut inherited)?;
+        for socket in inherited.left() {
+            warn!(logger, "a socket was passed that is not listened on: no setting names it"; "socket" => socket);
+        }
         let desk_config = |desk: &Listening| admin_config(settings, desk.endpoint());
         let (admin, seen_admin) = desk.as_ref().map(|desk| watch::channel(desk_config(desk))).unzip();
         let app = {

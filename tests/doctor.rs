@@ -9,12 +9,15 @@
 mod doctor;
 #[path = "doctor/fake.rs"]
 mod fake;
+#[path = "doctor/front.rs"]
+mod front;
 #[path = "doctor/nginx.rs"]
 mod nginx;
 mod support;
 
 use doctor::Run;
 use fake::Fake;
+use front::{Front, Mistake};
 use nginx::{Edit, Nginx};
 use support::Server;
 
@@ -113,6 +116,53 @@ fn a_cap_on_bodies() {
 fn an_impatient_body_timeout() {
     let edits = [("client_body_timeout 60s;", "client_body_timeout 1s;")];
     finds_with(&edits, &["--pause=8"], &["slow-body-ended"]);
+}
+
+/// Who is impatient can be told by its answer, and no proxy's lines mend a server.
+#[test]
+fn a_server_that_is_impatient_itself_is_no_finding() {
+    let server = Server::start(&["--set", "timeouts.body_read_secs=1"]);
+    let run = Run::of(&format!("http://{}/files/", server.address), &["--json", "--pause=5"]);
+    assert_found(&run, &[]);
+    let note = run.json()["notes"][0].to_string();
+    assert!(note.contains("silent for 5 s") && note.contains("the server itself says 500: ERR_READ_TIMEOUT"), "{note}");
+}
+
+/// Nothing is lost of a body that is cut; how far an upload has come nobody can know meanwhile.
+#[test]
+fn a_buffered_body_that_is_handed_on_when_it_is_cut() {
+    let server = Server::start(&[]);
+    let front = Front::start(server.address, Mistake::Buffers);
+    let run = Run::of(&format!("http://{}/files/", front.address), &["--json"]);
+    assert_found(&run, &[]);
+    let note = run.json()["notes"][0].to_string();
+    assert!(note.contains("is refused with 409 only when all of it was sent"), "{note}");
+    assert_eq!(server.names(), [""; 0], "uploads stayed: {}", run.stdout);
+}
+
+/// An early refusal comes late through Caddy and Traefik, though they buffer nothing.
+#[test]
+fn answers_that_are_held_back_are_no_buffering() {
+    let server = Server::start(&[]);
+    let front = Front::start(server.address, Mistake::HoldsAnswers);
+    let run = Run::of(&format!("http://{}/files/", front.address), &["--json"]);
+    assert_found(&run, &[]);
+    assert_eq!(run.json()["notes"], serde_json::json!([]), "{}", run.stdout);
+    assert_eq!(server.names(), [""; 0], "uploads stayed: {}", run.stdout);
+}
+
+/// Behind something that does not notice that its client has gone.
+#[test]
+fn an_upload_that_stays_locked() {
+    let server = Server::start(&[]);
+    let front = Front::start(server.address, Mistake::Locks);
+    let run = Run::of(&format!("http://{}/files/", front.address), &["--json", "--timeout=5"]);
+    assert_found(&run, &["stays-locked"]);
+    let finding = &run.json()["findings"][0];
+    let (sent, got) = (finding["sent"].to_string(), finding["got"].to_string());
+    assert!(sent.contains("of 131072 bytes, cut after 65536"), "{sent}");
+    assert!(got.contains("HEAD still gets 423 after 5 s"), "{got}");
+    assert_eq!(server.names(), [""; 0], "uploads stayed: {}", run.stdout);
 }
 
 #[test]
@@ -276,6 +326,39 @@ fn a_url_that_is_redirected() {
     assert_eq!(server.names(), [""; 0], "uploads stayed: {}", run.stdout);
 }
 
+/// As a proxy does that has people log in: what is there is no tus server, and the redirection is why.
+#[test]
+fn a_url_that_is_redirected_to_something_else() {
+    let fake = Fake::start(|head| {
+        let found = "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n";
+        let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
+        if head.contains(" /files/ ") { found.into() } else { page.into() }
+    });
+    let run = Run::of(&fake.url(), &["--json"]);
+    assert_found(&run, &["redirected"]);
+    let gap = run.json()["not_examined"][0].to_string();
+    assert!(gap.contains("no tus server answers at") && gap.contains("/login: OPTIONS gets 200"), "{gap}");
+}
+
+/// Without an authority to trust nothing is said to a port of https, least of all in the clear.
+#[test]
+fn a_redirection_to_https_without_anybody_to_trust() {
+    let (heard, hears) = std::sync::mpsc::channel();
+    let secure = Fake::start(move |head| {
+        let _ = heard.send(head.to_owned());
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec()
+    });
+    let location = secure.url().replacen("http", "https", 1);
+    let fake = Fake::start(move |_| {
+        format!("HTTP/1.1 308 Permanent Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into_bytes()
+    });
+    let run = Run::of(&fake.url(), &["--json", "--header", "Authorization: Bearer secret", "--ca", "/nowhere.pem"]);
+    assert_found(&run, &["redirected"]);
+    let gap = run.json()["not_examined"][0].to_string();
+    assert!(gap.contains("no connection: /nowhere.pem: "), "{gap}");
+    assert_eq!(hears.try_recv().ok(), None);
+}
+
 #[test]
 fn a_path_that_is_rewritten() {
     let server = Server::start(&[]);
@@ -293,14 +376,15 @@ fn a_path_that_is_rewritten() {
 fn a_location_with_an_inner_host_or_another_scheme() {
     let absolute = ["--behind-proxy", "--set", "server.absolute_location=true"];
     let server = Server::start(&absolute);
-    let host = ("proxy_set_header Host $host;", "proxy_set_header Host $http_host;");
-    let inner = ("proxy_set_header X-Forwarded-Host $host;", "proxy_set_header X-Forwarded-Host inner.example:8080;");
-    let outer = ("proxy_set_header X-Forwarded-Host $host;", "proxy_set_header X-Forwarded-Host $http_host;");
+    let forwarded = "proxy_set_header X-Forwarded-Host $http_host;";
+    let inner = (forwarded, "proxy_set_header X-Forwarded-Host inner.example:8080;");
+    let without_port = (forwarded, "proxy_set_header X-Forwarded-Host $host;");
     let unsaid = ("proxy_set_header X-Forwarded-Proto $scheme;", "proxy_set_header X-Forwarded-Proto '';");
     for (edits, expected) in [
-        (vec![host, outer], None),
-        (vec![host, inner], Some("location-host")),
-        (vec![host, outer, unsaid], Some("location-scheme")),
+        (vec![], None),
+        (vec![inner], Some("location-host")),
+        (vec![without_port], Some("location-host")),
+        (vec![unsaid], Some("location-scheme")),
     ] {
         let nginx = Nginx::start_tls(server.address, &edits);
         let url = format!("https://{}/files/", nginx.address);
@@ -416,6 +500,18 @@ fn a_server_that_falls_silent_is_left() {
     let run = Run::of(&fake.url(), &["--timeout", "1"]);
     assert_eq!(run.status, 2, "{}{}", run.stdout, run.stderr);
     assert!(run.stderr.contains("no answer within 1 s"), "{}", run.stderr);
+}
+
+/// An answer without an end, on a connection that stays open, is one all the same.
+#[test]
+fn an_answer_whose_body_never_ends_counts() {
+    let fake = Fake::start_endless(|head| {
+        let options = "HTTP/1.1 200 OK\r\nTus-Version: 1.0.0\r\nContent-Length: 0\r\n\r\n";
+        let refusal = "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/html\r\n\r\n<html>";
+        if head.starts_with("OPTIONS") { (options.into(), Vec::new()) } else { (refusal.into(), fake::SILENCE.into()) }
+    });
+    let run = Run::of(&fake.url(), &["--timeout", "1", "--json"]);
+    assert_found(&run, &["method-refused POST"]);
 }
 
 #[test]

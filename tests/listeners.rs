@@ -212,6 +212,20 @@ fn one_of_many_sockets_is_known_by_its_name() {
     }
 }
 
+/// Connections to a socket that nobody listens on would hang, and nobody would know why.
+#[test]
+fn a_socket_that_no_setting_names_is_told_of() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let pass = "exec 3<&0 4<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=:public";
+    let mut started = Started::behind(pass, "--bind systemd:public", give(listener.try_clone().unwrap()));
+    uploads(|| Client::connect(listener.local_addr().unwrap()));
+    assert!(started.stop().success());
+    let log = std::io::read_to_string(started.child.stderr.take().unwrap()).unwrap();
+    let told = |line: &&str| line.contains("a socket was passed that is not listened on");
+    let lines: Vec<&str> = log.lines().filter(told).collect();
+    assert!(lines.len() == 1 && lines[0].contains("unknown"), "{log}");
+}
+
 #[test]
 fn what_is_no_socket_that_listens_is_refused() {
     let (stream, _other) = UnixStream::pair().unwrap();

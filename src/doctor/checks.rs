@@ -64,7 +64,7 @@ async fn bodies(on: &mut Examination<'_>) -> Option<()> {
     let outcome = limits::large_body(on).await;
     let largest = ended(on, "large bodies", outcome)?.unwrap_or_default();
     if largest >= interruption::LENGTH {
-        let outcome = interruption::cut(on).await;
+        let outcome = interruption::cut(on, largest).await;
         ended(on, "a cut", outcome)?;
     } else {
         on.report.gaps.push("a cut: bodies are capped too low".to_owned());

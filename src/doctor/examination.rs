@@ -55,7 +55,8 @@ pub(super) struct Examination<'options> {
     pub(super) offer: Option<Answer>,
     /// Whether the server's answers arrive with the mark that tells them from those of a proxy.
     pub(super) has_marks: bool,
-    tls: Option<TlsConnector>,
+    /// Why there is nobody to trust counts only when https is to be spoken.
+    tls: Result<TlsConnector, String>,
     /// The paths of uploads that are to be deleted.
     created: Vec<String>,
 }
@@ -64,19 +65,32 @@ pub(super) struct Examination<'options> {
 pub(super) async fn examine(options: &Options) -> Result<Report, Unusable> {
     let url = Url::parse(&options.url).ok_or_else(|| Unusable::Url(excerpt(&options.url)))?;
     let tls = tls::connector(options.ca.as_deref());
-    let tls = if url.is_https { Some(tls.map_err(Unusable::Trust)?) } else { tls.ok() };
+    let tls = if url.is_https { Ok(tls.map_err(Unusable::Trust)?) } else { tls };
     let report = Report { url: excerpt(&options.url), ..Report::default() };
     let mut on = Examination { options, url, report, offer: None, has_marks: true, tls, created: Vec::new() };
     let limit = options.patience() * PATIENCES + options.pause() * 2;
     let outcome = timeout(limit, checks::all(&mut on)).await;
-    if outcome.is_err() {
-        on.report.gaps.push(format!("the rest: all of it took longer than {} s", limit.as_secs()));
-    }
     on.clean_up().await;
-    outcome.unwrap_or(Ok(())).map(|()| on.report)
+    match outcome {
+        Ok(Ok(())) => {}
+        // That it is elsewhere explains why.
+        Ok(Err(why)) if on.report.has(&Problem::Redirected) => on.report.gaps.push(format!("all else: {why}")),
+        Ok(Err(why)) => return Err(why),
+        Err(_) => on.report.gaps.push(format!("the rest: all of it took longer than {} s", limit.as_secs())),
+    }
+    Ok(on.report)
 }
 
 impl Examination<'_> {
+    /// The URL that is asked now, fit for a terminal.
+    pub(super) fn place(&self) -> String {
+        if self.report.has(&Problem::Redirected) {
+            excerpt(&format!("{}{}", self.url.origin(), self.url.path))
+        } else {
+            self.report.url.clone()
+        }
+    }
+
     /// Whether the server announces an extension; what can't be known is taken for not offered.
     pub(super) fn offers(&self, extension: &str) -> bool {
         self.offer.as_ref().is_some_and(|offer| offer.list("tus-extension").iter().any(|item| item == extension))
@@ -90,7 +104,11 @@ impl Examination<'_> {
 
     /// Sends the head of a request, with what every request carries.
     pub(super) async fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Exchange, Failure> {
-        let tls = self.tls.as_ref().filter(|_| self.url.is_https);
+        let tls = match &self.tls {
+            _ if !self.url.is_https => None,
+            Ok(tls) => Some(tls),
+            Err(why) => return Err(Failure::Connect(why.clone())),
+        };
         let mut exchange = Exchange::open(&self.url, tls, self.options.patience()).await?;
         let authority = self.url.authority();
         let agent = concat!("wharf-doctor/", env!("CARGO_PKG_VERSION"));

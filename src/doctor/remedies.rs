@@ -33,10 +33,10 @@ pub(super) fn lines(problem: &Problem) -> Lines {
             "nginx.ingress.kubernetes.io/proxy-body-size: \"0\"",
         ],
         Problem::SlowBodyEnded => [
-            "client_body_timeout 60s; proxy_send_timeout 300s; proxy_read_timeout 300s;",
+            "client_body_timeout 300s; proxy_send_timeout 300s; proxy_read_timeout 300s;",
             "servers { timeouts { read_body 0 } }   # in the global options",
             "entryPoints.<name>.transport.respondingTimeouts.readTimeout: 0",
-            "client-body-timeout: \"60\"   # in the ConfigMap",
+            "client-body-timeout: \"300\"   # in the ConfigMap",
         ],
         Problem::ExpectRefused => [
             "remove what answers 417",

@@ -59,7 +59,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Connects; that, and each write, may take so long.
+    /// Connects; that, each write and each body may take so long.
     pub(super) async fn open(url: &Url, tls: Option<&TlsConnector>, within: Duration) -> Result<Self, Failure> {
         let stream = timeout(within, connect(url, tls)).await.map_err(|_| Failure::Silent(within))??;
         Ok(Self { stream, received: Vec::new(), is_head: false, within })
@@ -85,30 +85,35 @@ impl Exchange {
         sent.map_err(|error| Failure::Ended(error.to_string()))
     }
 
-    /// The final answer.
+    /// The final answer: its head must come within that time.
     pub(super) async fn answer(&mut self, within: Duration) -> Result<Answer, Failure> {
-        let final_answer = async {
+        let final_head = async {
             for _ in 0..INTERIMS_MAX {
-                let answer = self.read_answer().await?;
-                if answer.status >= 200 {
-                    return Ok(answer);
+                let head = self.read_head().await?;
+                if head.status >= 200 {
+                    return Ok(head);
                 }
             }
             Err(Failure::Nonsense(format!("more than {INTERIMS_MAX} interim answers")))
         };
-        timeout(within, final_answer).await.map_err(|_| Failure::Silent(within))?
+        let head = timeout(within, final_head).await.map_err(|_| Failure::Silent(within))??;
+        self.complete(head).await
     }
 
     /// The next answer, which may be an interim one.
     pub(super) async fn next(&mut self, within: Duration) -> Result<Answer, Failure> {
-        timeout(within, self.read_answer()).await.map_err(|_| Failure::Silent(within))?
+        let head = timeout(within, self.read_head()).await.map_err(|_| Failure::Silent(within))??;
+        self.complete(head).await
     }
 
-    async fn read_answer(&mut self) -> Result<Answer, Failure> {
-        let mut answer = self.read_head().await?;
+    /// An answer with its body, or with what of it comes in time: an answer it is by its head.
+    async fn complete(&mut self, mut answer: Answer) -> Result<Answer, Failure> {
         let has_body = answer.status >= 200 && !matches!(answer.status, 204 | 304) && !self.is_head;
         if has_body {
-            self.read_body(&mut answer).await?;
+            answer.is_whole = false;
+            if let Ok(read) = timeout(self.within, self.read_body(&mut answer)).await {
+                read?;
+            }
         }
         Ok(answer)
     }
@@ -145,16 +150,21 @@ impl Exchange {
             Some(Ok(length)) => length,
             None => usize::MAX,
         };
-        // A connection that breaks off is no failure of the exchange: what of the body came is told.
-        while self.received.len() < length.min(BODY_MAX) && self.receive().await.unwrap_or(false) {}
-        answer.is_whole = length == usize::MAX && self.received.len() < BODY_MAX || self.received.len() >= length;
-        self.received.truncate(length.min(BODY_MAX));
-        answer.body = std::mem::take(&mut self.received);
+        let wanted = length.min(BODY_MAX);
+        loop {
+            let more = self.received.len().min(wanted - answer.body.len());
+            answer.body.extend(self.received.drain(..more));
+            // A connection that breaks off is no failure of the exchange: what of the body came is told.
+            if answer.body.len() == wanted || !self.receive().await.unwrap_or(false) {
+                break;
+            }
+        }
+        let came = answer.body.len();
+        answer.is_whole = came == length || length == usize::MAX && came < BODY_MAX;
         Ok(())
     }
 
     async fn read_chunks(&mut self, answer: &mut Answer) -> Result<(), Failure> {
-        answer.is_whole = false;
         loop {
             let wrong = || Failure::Nonsense("a chunk without a size".to_owned());
             match httparse::parse_chunk_size(&self.received).map_err(|_| wrong())? {

@@ -29,9 +29,14 @@ impl Inherited {
     pub fn receive() -> Self {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let sockets = ListenFd::from_env();
-        let mut names = names.split(':').filter(|name| !name.is_empty()).map(str::to_owned);
-        let names = (0..sockets.len()).map(|_| Some(names.next().unwrap_or_else(|| NAMELESS.to_owned())));
-        Self { names: names.collect(), sockets }
+        let mut names = names.split(':');
+        let names = (0..sockets.len()).map(|_| names.next().filter(|name| !name.is_empty()).unwrap_or(NAMELESS));
+        Self { names: names.map(|name| Some(name.to_owned())).collect(), sockets }
+    }
+
+    /// The names of those that nobody has taken: connections to them would wait for ever.
+    pub fn left(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().flatten().map(String::as_str)
     }
 
     /// The socket of this name, or the only one that is left.

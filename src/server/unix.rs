@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -14,11 +15,16 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub(super) struct Name {
     path: PathBuf,
     device_and_inode: (u64, u64),
+    is_gone: AtomicBool,
 }
 
 impl Name {
-    /// Takes the name away, once. Before the socket is closed, so that a successor never finds it dead.
+    /// Takes the name away, once: with the socket closed, a successor's may have the same number. Before it is closed, so
+    /// that a successor never finds it dead.
     pub(super) fn remove(&self) {
+        if self.is_gone.swap(true, Ordering::Relaxed) {
+            return;
+        }
         if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.device_and_inode) {
             // What can't be removed is taken over by the next one.
             let _ = fs::remove_file(&self.path);
@@ -48,7 +54,8 @@ pub(super) fn bind(path: &Path, mode: u32, backlog: i32) -> io::Result<(UnixList
         socket.set_nonblocking(true)?;
         let metadata = fs::symlink_metadata(&sibling)?;
         fs::rename(&sibling, path)?;
-        Ok(Name { path: path.to_owned(), device_and_inode: (metadata.dev(), metadata.ino()) })
+        let device_and_inode = (metadata.dev(), metadata.ino());
+        Ok(Name { path: path.to_owned(), device_and_inode, is_gone: AtomicBool::new(false) })
     };
     match named() {
         Ok(name) => Ok((socket.into(), name)),
@@ -109,6 +116,21 @@ mod tests {
         let (_busy, _name) = bind(&path, 0o600, 0).unwrap();
         let _waiting = UnixStream::connect(&path).unwrap();
         assert_eq!(bind(&path, 0o600, 16).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    /// A file system gives the number of a socket that is closed to the next one that is made.
+    #[test]
+    fn a_successor_with_the_same_number_keeps_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, spare) = (directory.path().join("a.sock"), directory.path().join("spare"));
+        let (_first, name) = bind(&path, 0o600, 16).unwrap();
+        fs::hard_link(&path, &spare).unwrap();
+        name.remove();
+        assert!(!path.exists());
+        fs::rename(&spare, &path).unwrap();
+        name.remove();
+        drop(name);
+        assert!(path.exists());
     }
 
     #[test]

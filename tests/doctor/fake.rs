@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-/// Instead of an answer: nothing, and the connection stays.
+/// Instead of an answer, or after one: nothing, and the connection stays.
 pub(crate) const SILENCE: &[u8] = b"\0silence";
 
 /// What a head is answered with: these bytes, and then those again and again, if there are any.
@@ -52,11 +52,11 @@ fn serve(mut stream: TcpStream, answer: &(dyn Fn(&str) -> Words + Send + Sync)) 
         }
     }
     let (begin, forever) = answer(&String::from_utf8_lossy(&received));
-    if begin == SILENCE {
+    let mut sent = if begin == SILENCE { Ok(()) } else { stream.write_all(&begin) };
+    if begin == SILENCE || forever == SILENCE {
         let _ = stream.read_to_end(&mut Vec::new());
         return;
     }
-    let mut sent = stream.write_all(&begin);
     while sent.is_ok() && !forever.is_empty() {
         sent = stream.write_all(&forever);
     }

@@ -72,7 +72,7 @@ pub(super) async fn first(on: &mut Examination<'_>, options: &Answer) -> Result<
 }
 
 fn no_tus(on: &Examination<'_>, options: &Answer, post: &Answer) -> Unusable {
-    Unusable::NoTus { url: on.report.url.clone(), options: options.quoted(), post: post.quoted() }
+    Unusable::NoTus { url: on.place(), options: options.quoted(), post: post.quoted() }
 }
 
 fn failed(on: &mut Examination<'_>, stop: Stop) -> Result<Option<String>, Unusable> {
@@ -81,7 +81,7 @@ fn failed(on: &mut Examination<'_>, stop: Stop) -> Result<Option<String>, Unusab
             let sent = format!("POST {}", excerpt(&on.url.path));
             on.report.find(Problem::MethodRefused("POST"), sent, format!("no answer: {how}"));
         }
-        Stop::Failure(cause) => return Err(Unusable::Unreachable { url: on.report.url.clone(), cause }),
+        Stop::Failure(cause) => return Err(Unusable::Unreachable { url: on.place(), cause }),
         Stop::Gateway(answer) => on.report.gaps.push(format!("all else: the proxy reaches no server: {answer}")),
         Stop::Limited => on.report.gaps.push("all else: too many requests".to_owned()),
     }
@@ -100,7 +100,7 @@ fn refused(on: &mut Examination<'_>, options: &Answer, answer: &Answer) -> Resul
         _ => return Err(no_tus(on, options, answer)),
     };
     let Some(problem) = problem else {
-        return Err(Unusable::Forbidden { url: on.report.url.clone(), answer: answer.quoted() });
+        return Err(Unusable::Forbidden { url: on.place(), answer: answer.quoted() });
     };
     on.report.find(problem, sent, answer.quoted());
     on.report.gaps.push("all else: no upload can be created".to_owned());

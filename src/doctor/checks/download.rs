@@ -26,6 +26,8 @@ pub(super) async fn whole_and_part(on: &mut Examination<'_>, path: &str) -> Resu
     if let Some(coding) = answer.text("content-encoding").filter(|coding| *coding != "identity") {
         let got = format!("Content-Encoding: {}, {}", excerpt(coding), answer.shown("content-length"));
         on.report.find(Problem::Compressed, sent, got);
+    } else if !answer.is_whole && content.starts_with(&answer.body) {
+        on.report.gaps.push(format!("GET, which breaks off after {} of {} bytes", answer.body.len(), content.len()));
     } else if answer.body != content {
         let got = format!("{} bytes instead of {}, or others", answer.body.len(), content.len());
         on.report.find(Problem::DownloadChanged, sent, got);

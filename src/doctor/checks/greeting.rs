@@ -16,7 +16,7 @@ pub(super) async fn meet(on: &mut Examination<'_>) -> Result<Option<Answer>, Unu
                 on.report.gaps.push("all else: no client connects".to_owned());
                 return Ok(None);
             }
-            Err(cause) => return Err(Unusable::Unreachable { url: on.report.url.clone(), cause }),
+            Err(cause) => return Err(Unusable::Unreachable { url: on.place(), cause }),
         };
         if !answer.is_redirect() {
             introduce(on, &answer);

@@ -88,24 +88,26 @@ pub(super) async fn slow_body(on: &mut Examination<'_>) -> Result<(), Stop> {
     let began = Instant::now();
     let early = exchange.answer(pause).await;
     let silent = began.elapsed();
-    let sent = format!("PATCH {} of 32 bytes, silent for {} s after 16 of them", excerpt(&path), pause.as_secs());
-    let got = match early {
-        Err(Failure::Silent(_)) => None,
-        Err(failure) => Some(failure.to_string()),
-        Ok(answer) => Some(answer.quoted()),
+    let (outcome, is_early) = match early {
+        Err(Failure::Silent(_)) => {
+            // A connection that was ended in the last moment shows in the answer.
+            let _ = exchange.send(&[b'w'; 16]).await;
+            (exchange.answer(on.options.patience()).await, false)
+        }
+        early => (early, true),
     };
-    if let Some(got) = got {
-        on.report.find(Problem::SlowBodyEnded, sent, format!("{got}, after {:.1} s", silent.as_secs_f64()));
-        return Ok(());
-    }
-    // A connection that was ended in the last moment shows in the answer.
-    let _ = exchange.send(&[b'w'; 16]).await;
-    let got = match exchange.answer(on.options.patience()).await {
+    let sent = format!("PATCH {} of 32 bytes, silent for {} s after 16 of them", excerpt(&path), pause.as_secs());
+    let got = match outcome {
         Err(Failure::Silent(within)) => return Err(Failure::Silent(within).into()),
         Err(failure) => failure.to_string(),
-        Ok(answer) if answer.is_success() => return Ok(()),
+        Ok(answer) if answer.is_success() && !is_early => return Ok(()),
+        Ok(answer) if !on.is_of_front(&answer) && answer.mentions("timeout") => {
+            on.report.notes.push(format!("{sent}: the server itself says {}", answer.quoted()));
+            return Ok(());
+        }
         Ok(answer) => answer.quoted(),
     };
+    let got = if is_early { format!("{got}, after {:.1} s", silent.as_secs_f64()) } else { got };
     on.report.find(Problem::SlowBodyEnded, sent, got);
     Ok(())
 }
