@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::protocol::Refusal;
@@ -58,6 +58,8 @@ pub(crate) struct Ended {
     pub(crate) code: Option<&'static str>,
     pub(crate) sent_bytes: u64,
     pub(crate) took: Duration,
+    /// When it ended.
+    pub(crate) at: Instant,
 }
 
 /// The counters of the public listener, since the start.
@@ -115,7 +117,7 @@ impl Metrics {
         if !METERED {
             return;
         }
-        self.latency[ended.method as usize].add(ended.took);
+        self.latency[ended.method as usize].add(ended.took, ended.at);
         if ended.sent_bytes > 0 {
             self.sent_bytes.fetch_add(ended.sent_bytes, Ordering::Relaxed);
         }
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     fn ended(status: u16, code: Option<&'static str>) -> Ended {
-        Ended { method: Method::Patch, status, code, sent_bytes: 3, took: Duration::from_millis(2) }
+        Ended { method: Method::Patch, status, code, sent_bytes: 3, took: Duration::from_millis(2), at: Instant::now() }
     }
 
     #[test]

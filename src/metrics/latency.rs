@@ -101,12 +101,13 @@ fn end_of(step: usize) -> u64 {
 }
 
 impl Latency {
-    pub(crate) fn add(&self, took: Duration) {
-        self.add_at(took, START.elapsed().as_secs());
+    /// A request took so long, and ended at that moment.
+    pub(crate) fn add(&self, took: Duration, ended: Instant) {
+        self.add_at(took, ended.duration_since(*START).as_secs());
     }
 
     fn add_at(&self, took: Duration, now_secs: u64) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = took.as_secs().saturating_mul(1_000_000).saturating_add(took.subsec_micros().into());
         self.buckets[BOUNDS.partition_point(|bound| *bound < took)].fetch_add(1, Ordering::Relaxed);
         self.sum_micros.fetch_add(micros, Ordering::Relaxed);
         let tick = now_secs / SLICE_SECS + 1;

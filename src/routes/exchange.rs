@@ -148,9 +148,10 @@ impl slog::KV for Code {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let (took, status) = (self.started.elapsed(), self.status.get().unwrap_or(0));
+        let (at, status) = (Instant::now(), self.status.get().unwrap_or(0));
+        let took = at.duration_since(self.started);
         let (code, sent_bytes) = (self.code.get(), self.sent.get());
-        self.metrics.ended(Ended { method: self.counted, status, code, sent_bytes, took });
+        self.metrics.ended(Ended { method: self.counted, status, code, sent_bytes, took, at });
         if !self.on {
             return;
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{KindMeter, METERED, now_nanos};
+use super::{KindMeter, METERED, histogram::raise, now_nanos};
 
 /// The meter of one mailbox. It also bounds it: [`Gauge::admit`] refuses at the limit.
 pub struct Gauge {
@@ -114,9 +114,9 @@ impl Gauge {
         if !METERED {
             return Stamp { gauge: Arc::clone(self), slot: 0, message, since_nanos: 0, opened_nanos: 0 };
         }
-        self.depth_peak.fetch_max(depth, Ordering::Relaxed);
+        raise_count(&self.depth_peak, depth);
         self.kind.depth.fetch_add(1, Ordering::Relaxed);
-        self.kind.depth_peak.fetch_max(depth, Ordering::Relaxed);
+        raise_count(&self.kind.depth_peak, depth);
         self.kind.received.fetch_add(1, Ordering::Relaxed);
         let number = self.received.fetch_add(1, Ordering::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "a remainder of at most SLOTS_MAX")]
@@ -180,6 +180,13 @@ impl Drop for Gauge {
     }
 }
 
+/// As [`raise`].
+fn raise_count(max: &AtomicUsize, value: usize) {
+    if max.load(Ordering::Relaxed) < value {
+        max.fetch_max(value, Ordering::Relaxed);
+    }
+}
+
 /// Goes with one message: from its coming in to its opening it waits, from then on to the drop of this the actor is busy
 /// with it. Dropped without having been opened, the message has been dropped itself.
 #[derive(Debug)]
@@ -207,7 +214,7 @@ impl Stamp {
         let dwell_nanos = self.opened_nanos.saturating_sub(self.since_nanos);
         self.leave();
         self.gauge.processed.fetch_add(1, Ordering::Relaxed);
-        self.gauge.dwell_max_nanos.fetch_max(dwell_nanos, Ordering::Relaxed);
+        raise(&self.gauge.dwell_max_nanos, dwell_nanos);
         self.gauge.kind.processed.fetch_add(1, Ordering::Relaxed);
         self.gauge.kind.note_dwell(self.message, dwell_nanos, self.opened_nanos);
     }
@@ -233,7 +240,7 @@ impl Drop for Stamp {
         } else if METERED {
             let now = now_nanos();
             let busy_nanos = now.saturating_sub(self.opened_nanos);
-            self.gauge.processing_max_nanos.fetch_max(busy_nanos, Ordering::Relaxed);
+            raise(&self.gauge.processing_max_nanos, busy_nanos);
             self.gauge.kind.note_processing(self.message, busy_nanos, now);
         }
     }

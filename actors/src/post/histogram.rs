@@ -125,7 +125,7 @@ fn tick_of(now_nanos: u64) -> u64 {
 }
 
 /// Raises a maximum; the common case only reads.
-fn raise(max: &AtomicU64, value: u64) {
+pub(super) fn raise(max: &AtomicU64, value: u64) {
     if max.load(Ordering::Relaxed) < value {
         max.fetch_max(value, Ordering::Relaxed);
     }
