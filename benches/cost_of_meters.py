@@ -82,7 +82,7 @@ def instructions(binary, uploads, rest_secs=0.0):
             f'[server]\nbind = "127.0.0.1:{port}"\n[storage]\ndir = "{scratch}/data"\ndurability = "none"\n'
             "[pools.uploads]\narbiters = 1\n[log]\nrequests = false\nlevel = \"warning\"\n"
         )
-        valgrind = [VALGRIND, "--tool=callgrind", f"--callgrind-out-file={counts}", "--separate-threads=no", "--fair-sched=yes"]
+        valgrind = [VALGRIND, "--tool=callgrind", f"--callgrind-out-file={counts}", "--separate-threads=no"]
         log = Path(scratch, "log").open("wb")
         command = [*valgrind, str(Path(binary).resolve()), "--config", str(settings)]
         server = subprocess.Popen(command, cwd=scratch, stdout=log, stderr=log)

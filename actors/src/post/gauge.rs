@@ -163,6 +163,9 @@ impl Gauge {
     /// How long the oldest waiting message has waited; `None` when none waits.
     #[must_use]
     pub fn oldest_age(&self) -> Option<Duration> {
+        if self.depth() == 0 {
+            return None;
+        }
         let oldest = self.waiting.iter().map(|slot| slot.load(Ordering::Relaxed)).filter(|since| *since > 0).min();
         oldest.map(|since| Duration::from_nanos(now_nanos().saturating_sub(since)))
     }
