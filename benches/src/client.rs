@@ -10,11 +10,18 @@ use tokio::{
     time::timeout,
 };
 
+use crate::content::{Content, PIECE_BYTES};
+
 /// How long the server may take for anything. Generous: it is a failure, not a measurement, to reach it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most headers that are read.
 const HEADERS_MAX: usize = 64;
+/// Bodies up to this size leave together with their heads, in one segment.
+const TOGETHER_BYTES: usize = 64 * 1024;
+/// How much room there is for what is read next.
+const HEAD_ROOM: usize = 2048;
+const BODY_ROOM: usize = PIECE_BYTES;
 
 /// What a server did that it should not have.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +78,44 @@ impl<'a> Connection<'a> {
         Ok(path_of(&location).to_owned())
     }
 
+    /// POST: creates an upload with all its bytes, and returns its path.
+    pub(crate) async fn create_whole(&mut self, bytes: &[u8]) -> Result<String, ClientError> {
+        let length = bytes.len();
+        let fields = format!(
+            "Content-Type: application/offset+octet-stream\r\nUpload-Length: {length}\r\nContent-Length: {length}\r\n"
+        );
+        let mut message = self.head("POST", &self.site.path, &fields);
+        message.extend_from_slice(bytes);
+        self.send(&message).await?;
+        let answer = self.answer("POST", 201).await?;
+        expect("POST", answer.offset, length as u64)?;
+        let location = answer.location.ok_or(ClientError::Malformed("a 201 without Location"))?;
+        Ok(path_of(&location).to_owned())
+    }
+
+    /// PATCH: sends the bytes from one offset to another, and waits for the answer.
+    pub(crate) async fn append(
+        &mut self,
+        path: &str,
+        content: Content,
+        from: usize,
+        to: usize,
+    ) -> Result<(), ClientError> {
+        let mut piece = vec![0; PIECE_BYTES.min(to - from)];
+        let mut at = from;
+        while at < to {
+            let next = &mut piece[..PIECE_BYTES.min(to - at)];
+            content.fill(at, next);
+            if at == from {
+                self.begin_append(path, from, to - from, next).await?;
+            } else {
+                self.send(next).await?;
+            }
+            at += next.len();
+        }
+        self.end_append(to).await
+    }
+
     /// PATCH: sends the head, and the first bytes of a body of this length.
     pub(crate) async fn begin_append(
         &mut self,
@@ -82,7 +127,12 @@ impl<'a> Connection<'a> {
         let fields = format!(
             "Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\nContent-Length: {length}\r\n"
         );
-        self.send_head("PATCH", path, &fields).await?;
+        let mut message = self.head("PATCH", path, &fields);
+        if first.len() <= TOGETHER_BYTES {
+            message.extend_from_slice(first);
+            return self.send(&message).await;
+        }
+        self.send(&message).await?;
         self.send(first).await
     }
 
@@ -110,32 +160,55 @@ impl<'a> Connection<'a> {
         expect("HEAD", answer.offset, expected_offset as u64)
     }
 
+    /// HEAD: the offset that the upload has come to.
+    pub(crate) async fn offset(&mut self, path: &str) -> Result<usize, ClientError> {
+        self.send_head("HEAD", path, "").await?;
+        let offset = self.answer("HEAD", 200).await?.offset.and_then(|offset| usize::try_from(offset).ok());
+        offset.ok_or(ClientError::Malformed("no Upload-Offset"))
+    }
+
     /// GET: the SHA-256 of the content, which must have this length.
     pub(crate) async fn download(&mut self, path: &str, expected_length: usize) -> Result<[u8; 32], ClientError> {
-        self.send_head("GET", path, "").await?;
-        let answer = self.answer("GET", 200).await?;
-        expect("GET", answer.content_length, expected_length as u64)?;
         let mut hasher = Sha256::new();
-        let mut left = expected_length;
-        while left > 0 {
-            if self.held.is_empty() {
-                self.read().await?;
-            }
-            let ready = left.min(self.held.len());
-            hasher.update(&self.held[..ready]);
-            self.held.drain(..ready);
-            left -= ready;
-        }
+        self.read_whole(path, expected_length, |bytes| hasher.update(bytes)).await?;
         Ok(hasher.finalize().into())
     }
 
-    async fn send_head(&mut self, method: &str, path: &str, fields: &str) -> Result<(), ClientError> {
-        let authority = &self.site.authority;
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nTus-Resumable: 1.0.0\r\n{fields}\r\n");
-        self.send(head.as_bytes()).await
+    /// GET: passes on the content, which must have this length.
+    pub(crate) async fn read_whole(
+        &mut self,
+        path: &str,
+        expected_length: usize,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<(), ClientError> {
+        self.send_head("GET", path, "").await?;
+        let answer = self.answer("GET", 200).await?;
+        expect("GET", answer.content_length, expected_length as u64)?;
+        let mut left = expected_length;
+        while left > 0 {
+            if self.held.is_empty() {
+                self.read(BODY_ROOM.min(left)).await?;
+            }
+            let ready = left.min(self.held.len());
+            sink(&self.held[..ready]);
+            self.held.drain(..ready);
+            left -= ready;
+        }
+        Ok(())
     }
 
-    async fn read(&mut self) -> Result<(), ClientError> {
+    async fn send_head(&mut self, method: &str, path: &str, fields: &str) -> Result<(), ClientError> {
+        let head = self.head(method, path, fields);
+        self.send(&head).await
+    }
+
+    fn head(&self, method: &str, path: &str, fields: &str) -> Vec<u8> {
+        let authority = &self.site.authority;
+        format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nTus-Resumable: 1.0.0\r\n{fields}\r\n").into_bytes()
+    }
+
+    async fn read(&mut self, room: usize) -> Result<(), ClientError> {
+        self.held.reserve(room);
         match timeout(PATIENCE, self.stream.read_buf(&mut self.held)).await?? {
             0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             _ => Ok(()),
@@ -151,7 +224,7 @@ impl<'a> Connection<'a> {
                     break answer;
                 }
             } else {
-                self.read().await?;
+                self.read(HEAD_ROOM).await?;
             }
         };
         let is_right = answer.status == expected_status;
@@ -164,7 +237,7 @@ impl<'a> Connection<'a> {
         let length = answer.content_length.ok_or(ClientError::Malformed("a body of unknown length"))?;
         let length = usize::try_from(length).map_err(|_| ClientError::Malformed("an endless body"))?;
         while self.held.len() < length {
-            self.read().await?;
+            self.read(HEAD_ROOM).await?;
         }
         let body = self.held.drain(..length).collect::<Vec<_>>();
         if is_right {

@@ -15,6 +15,7 @@ use super::for_each;
 use crate::{
     bed::{self, Bed, Programs},
     client::{ClientError, Connection, Site},
+    figures::median,
     process::{self, Sample},
     report::{Failures, Outcome},
     target::TargetError,
@@ -231,12 +232,6 @@ async fn send_one(client: &Aws, key: &str, piece: &Bytes, options: &BareOptions)
     client.complete(key, &id, &parts).await.map(drop)
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 impl Outcome for Report {
     fn is_right(&self) -> bool {
         self.failures.is_empty()
@@ -265,13 +260,13 @@ impl fmt::Display for Report {
             "for one GiB, medians", "user s", "system s", "CPU s", "s"
         )?;
         for (name, costs) in [("wharf", &self.wharf), ("bare client", &self.bare)] {
-            let of = |value: fn(&Cost) -> f64| median(costs.iter().map(value));
+            let of = |value: fn(&Cost) -> f64| median(costs.iter().map(value)).unwrap_or(f64::NAN);
             let (user, system) = (of(|cost| cost.user_secs), of(|cost| cost.system_secs));
             let (cpu, secs) = (of(Cost::cpu_secs), of(|cost| cost.secs));
             writeln!(formatter, "{name:<22}{user:>10.2}{system:>10.2}{cpu:>10.2}{secs:>10.2}")?;
         }
         let rounds: Vec<String> = self.ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
-        let ratio = median(self.ratios.iter().copied());
+        let ratio = median(self.ratios.iter().copied()).unwrap_or(f64::NAN);
         writeln!(formatter, "\nwharf / bare client     {ratio:.2}, by round {}", rounds.join(" "))?;
         write!(formatter, "{}", self.failures)
     }
@@ -280,12 +275,6 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_median_is_a_value_that_was_measured() {
-        assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < f64::EPSILON);
-        assert!((median([7.0].into_iter()) - 7.0).abs() < f64::EPSILON);
-    }
 
     #[test]
     fn costs_are_told_for_one_gib() {
