@@ -51,6 +51,7 @@ struct Answer {
     status: u16,
     offset: Option<u64>,
     content_length: Option<u64>,
+    is_chunked: bool,
     location: Option<String>,
 }
 
@@ -234,12 +235,7 @@ impl<'a> Connection<'a> {
             }
             return Ok(answer);
         }
-        let length = answer.content_length.ok_or(ClientError::Malformed("a body of unknown length"))?;
-        let length = usize::try_from(length).map_err(|_| ClientError::Malformed("an endless body"))?;
-        while self.held.len() < length {
-            self.read(HEAD_ROOM).await?;
-        }
-        let body = self.held.drain(..length).collect::<Vec<_>>();
+        let body = self.text(&answer).await?;
         if is_right {
             return Ok(answer);
         }
@@ -248,6 +244,45 @@ impl<'a> Connection<'a> {
             status: answer.status,
             text: String::from_utf8_lossy(&body).trim().to_owned(),
         })
+    }
+
+    /// A body that is no upload: short, or in chunks.
+    async fn text(&mut self, answer: &Answer) -> Result<Vec<u8>, ClientError> {
+        if !answer.is_chunked {
+            let length = answer.content_length.ok_or(ClientError::Malformed("a body of unknown length"))?;
+            return self.take(length).await;
+        }
+        let mut body = Vec::new();
+        loop {
+            let size = match httparse::parse_chunk_size(&self.held) {
+                Ok(httparse::Status::Complete((end, size))) => {
+                    self.held.drain(..end);
+                    size
+                }
+                Ok(httparse::Status::Partial) => {
+                    self.read(HEAD_ROOM).await?;
+                    continue;
+                }
+                Err(_) => return Err(ClientError::Malformed("a chunk")),
+            };
+            let mut chunk = self.take(size.saturating_add(2)).await?;
+            if !chunk.ends_with(b"\r\n") {
+                return Err(ClientError::Malformed("a chunk without an end, or a trailer"));
+            }
+            chunk.truncate(chunk.len() - 2);
+            if size == 0 {
+                return Ok(body);
+            }
+            body.append(&mut chunk);
+        }
+    }
+
+    async fn take(&mut self, count: u64) -> Result<Vec<u8>, ClientError> {
+        let count = usize::try_from(count).map_err(|_| ClientError::Malformed("an endless body"))?;
+        while self.held.len() < count {
+            self.read(HEAD_ROOM).await?;
+        }
+        Ok(self.held.drain(..count).collect())
     }
 }
 
@@ -270,6 +305,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>, ClientError> {
         status: response.code.unwrap_or(0),
         offset: number("Upload-Offset"),
         content_length: number("Content-Length"),
+        is_chunked: text("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")),
         location: text("Location").map(str::to_owned),
     };
     Ok(Some((answer, end)))

@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 pub(crate) use bench::{Bench, BenchError, Load};
@@ -90,7 +91,9 @@ pub(crate) async fn run(options: &Options) -> Result<Report, CompareError> {
     let servers = servers::find(&options.servers, options.quick)?;
     crate::target::raise_file_limit(OPEN_FILES + 2 * u64::from(sizes.stalled))?;
     let mut results = Results::new(rounds, servers.iter().map(|server| server.about.clone()).collect());
-    for workload in Workload::ALL.iter().copied().filter(|one| options.only.is_empty() || options.only.contains(one)) {
+    for workload in
+        Workload::value_variants().iter().copied().filter(|one| options.only.is_empty() || options.only.contains(one))
+    {
         let place = if workload.is_of_small_files() { &options.small_dir } else { &options.large_dir };
         let mut section = Section::new(workload, &sizes);
         let fit: Vec<&Recipe> = servers.iter().filter(|server| workload.is_for(server.kind)).collect();
@@ -117,7 +120,7 @@ async fn measure(workload: Workload, server: &Recipe, place: &Path, sizes: &Size
         Ok(target) => target,
         Err(error) => return (None, vec![told(&error)]),
     };
-    let measured = under_load(workload, &target, sizes, &mut failures).await;
+    let measured = under_load(workload, server.kind, &target, sizes, &mut failures).await;
     if let Err(error) = server.stop(target).await {
         failures.push(told(&error));
     }
@@ -133,11 +136,12 @@ async fn measure(workload: Workload, server: &Recipe, place: &Path, sizes: &Size
 
 async fn under_load(
     workload: Workload,
+    kind: Kind,
     target: &Target,
     sizes: &Sizes,
     failures: &mut Vec<String>,
 ) -> Result<Option<Measured>, BenchError> {
-    let mut bench = Bench::new(target, sizes);
+    let mut bench = Bench::new(target, kind, sizes);
     let outcome = workload.run(&mut bench).await;
     failures.append(&mut bench.failures);
     outcome.map(|()| bench.measured)

@@ -100,7 +100,11 @@ impl Target {
     }
 
     /// Starts any server with a home, where its log goes, and waits until it can be connected to.
-    pub(crate) async fn start_command(command: Command, home: TempDir) -> Result<Self, TargetError> {
+    pub(crate) async fn start_command(
+        command: Command,
+        home: TempDir,
+        dir: Option<PathBuf>,
+    ) -> Result<Self, TargetError> {
         let log = File::create(home.path().join("log"))?;
         let mut process = std::process::Command::new(&command.program);
         process.current_dir(home.path()).args(&command.arguments);
@@ -118,7 +122,7 @@ impl Target {
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        Ok(Self { site, dir: None, pid, own: Some(own) })
+        Ok(Self { site, dir, pid, own: Some(own) })
     }
 
     /// Starts wharf with further settings and variables.

@@ -1,15 +1,20 @@
 //! One workload on one server: what it costs, from the start of the load until the server is quiet again.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use super::{results::Measured, sizes::Sizes};
+use super::{recipe::Kind, results::Measured, sizes::Sizes};
 use crate::{
     client::{ClientError, Connection, Site},
-    content::Content,
+    content::{Content, PIECE_BYTES},
     figures::Quantiles,
     process::Sample,
     target::{Target, TargetError},
-    workload::{for_each, stalled::StalledError},
+    workload::{Uploaded, for_each, stalled::StalledError},
 };
 
 /// A server is quiet once it has used no processor time for so long.
@@ -31,6 +36,8 @@ pub(crate) enum BenchError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("a file can't be written")]
+    File(#[from] io::Error),
     #[error(transparent)]
     Stalled(#[from] StalledError),
 }
@@ -47,6 +54,7 @@ pub(crate) struct Load {
 pub(crate) struct Bench<'a> {
     pub(crate) target: &'a Target,
     pub(crate) sizes: &'a Sizes,
+    kind: Kind,
     /// What was not right, but did not end the workload.
     pub(crate) failures: Vec<String>,
     pub(crate) measured: Option<Measured>,
@@ -54,8 +62,8 @@ pub(crate) struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    pub(crate) fn new(target: &'a Target, sizes: &'a Sizes) -> Self {
-        Self { target, sizes, failures: Vec::new(), measured: None, began: None }
+    pub(crate) fn new(target: &'a Target, kind: Kind, sizes: &'a Sizes) -> Self {
+        Self { target, sizes, kind, failures: Vec::new(), measured: None, began: None }
     }
 
     pub(crate) fn site(&self) -> &'a Site {
@@ -98,8 +106,35 @@ impl<'a> Bench<'a> {
             idle_kib: before.resident_kib,
             peak_kib: after.peak_kib,
             upload_kib: None,
+            failed: None,
         });
         Ok(())
+    }
+
+    /// What failed of that which only a server that is made for it can be sure to do. It is counted for all, and wrong for
+    /// wharf and the floor.
+    pub(crate) fn failed(&mut self, failed: Vec<String>) {
+        if let Some(measured) = &mut self.measured {
+            measured.failed = Some(failed.len());
+        }
+        if self.kind != Kind::Tus {
+            self.failures.extend(failed);
+        }
+    }
+
+    /// Files that can be read with GET: uploaded, where the server takes uploads.
+    pub(crate) async fn place(&mut self, contents: &[Content]) -> Result<Vec<Uploaded>, BenchError> {
+        if let (Kind::Files, Some(dir)) = (self.kind, &self.target.dir) {
+            return Ok(contents.iter().map(|content| write(dir, *content)).collect::<io::Result<_>>()?);
+        }
+        let mut connection = Connection::open(self.site()).await?;
+        let mut placed = Vec::new();
+        for content in contents {
+            let path = connection.create(content.length).await?;
+            connection.append(&path, *content, 0, content.length).await?;
+            placed.push((path, *content));
+        }
+        Ok(placed)
     }
 
     /// Waits until the server rests.
@@ -119,7 +154,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Reads uploads back and compares their contents' SHA-256 with that of what was sent.
-    pub(crate) async fn verify(&mut self, uploads: &[(String, Content)]) -> Result<(), BenchError> {
+    pub(crate) async fn verify(&mut self, uploads: &[Uploaded]) -> Result<(), BenchError> {
         let site = self.site();
         let share = uploads.len().div_ceil(READERS).max(1);
         let outcomes = for_each(uploads.chunks(share), READERS, |uploads| async move {
@@ -137,6 +172,16 @@ impl<'a> Bench<'a> {
         }
         Ok(())
     }
+}
+
+/// A file with this content, and the path of its URL.
+fn write(dir: &Path, content: Content) -> io::Result<Uploaded> {
+    let path = format!("/{}", content.seed);
+    let mut file = File::create_new(dir.join(&path[1..]))?;
+    for from in (0..content.length).step_by(PIECE_BYTES) {
+        file.write_all(&content.bytes(from, content.length.min(from + PIECE_BYTES)))?;
+    }
+    Ok((path, content))
 }
 
 /// Writes to as much memory and gives it back. What a virtual machine has returned to its host costs whoever touches it

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     plot,
-    results::{FLOOR, Measured, Results, Rounds, Section},
+    results::{FLOOR, Measure, Measured, Ratio, Results, Rounds, Section},
     table::figure,
 };
 
@@ -39,7 +39,7 @@ fn summary(results: &Results) -> String {
     text
 }
 
-fn ratios(results: &Results, names: &[&str], of: impl Fn(&Section, &str) -> Option<super::results::Ratio>) -> String {
+fn ratios(results: &Results, names: &[&str], of: impl Fn(&Section, &str) -> Option<Ratio>) -> String {
     let mut text = format!("| | of | {} |\n|---|---|{}\n", names.join(" | "), "---:|".repeat(names.len()));
     for section in &results.sections {
         let cells =
@@ -55,39 +55,90 @@ fn chapter(section: &Section) -> String {
     let unit = section.workload.unit();
     let plot = plot::file_of(section);
     let mut text = format!("## {}\n\n![{}]({plot})\n\n", section.title, section.title);
-    let _ = writeln!(
-        text,
-        "| | by floor (range) | CPU s/GiB | user, system | CPU ms/{unit} | p50 ms | p99 ms | peak RSS MiB | KiB/upload | s |"
-    );
-    text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
-    section.servers.iter().for_each(|server| text.push_str(&row(section, server)));
+    let any =
+        |of: fn(&Measured) -> bool| section.servers.iter().flat_map(|server| server.rounds.iter().flatten()).any(of);
+    let columns = COLUMNS.iter().filter(|column| any(column.is_there)).collect::<Vec<_>>();
+    let heads = columns.iter().map(|column| column.head.replace("{unit}", unit)).collect::<Vec<_>>();
+    let _ = writeln!(text, "| | by floor (range) | {} |", heads.join(" | "));
+    let _ = writeln!(text, "|---|---:|{}", "---:|".repeat(columns.len()));
+    for server in &section.servers {
+        let cells = columns.iter().map(|column| (column.cell)(server)).collect::<Vec<_>>();
+        let _ = writeln!(text, "| {} | {} | {} |", server.server, range(section, server), cells.join(" | "));
+    }
     text.push('\n');
     text
 }
 
-fn row(section: &Section, server: &Rounds) -> String {
-    use super::results::Measure::{CpuOfGib, CpuOfUnit};
-    let of = |of: &dyn Fn(&Measured) -> Option<f64>| server.median(of).map_or_else(|| "-".to_owned(), figure);
-    let ratio = section.ratio(&server.server, FLOOR).map_or_else(
-        || "-".to_owned(),
-        |ratio| format!("{} ({} to {})", figure(ratio.median), figure(ratio.least), figure(ratio.most)),
-    );
-    let cells = [
-        ratio,
-        of(&|measured| measured.of(CpuOfGib)),
-        format!(
-            "{} %, {} %",
-            of(&|measured| Some((measured.user_share() * 100.0).round())),
-            of(&|measured| Some((100.0 - measured.user_share() * 100.0).round()))
-        ),
-        of(&|measured| measured.of(CpuOfUnit)),
-        of(&|measured| measured.latency.map(|latency| latency.p50_ms)),
-        of(&|measured| measured.latency.map(|latency| latency.p99_ms)),
-        of(&|measured| Some(measured.peak_kib as f64 / 1024.0)),
-        of(&|measured| measured.upload_kib),
-        of(&|measured| Some(measured.secs)),
-    ];
-    format!("| {} | {} |\n", server.server, cells.join(" | "))
+/// A column, which is there when any round has something for it.
+struct Column {
+    head: &'static str,
+    is_there: fn(&Measured) -> bool,
+    cell: fn(&Rounds) -> String,
+}
+
+const COLUMNS: &[Column] = &[
+    Column {
+        head: "CPU s/GiB (user + system)",
+        is_there: |measured| measured.bytes > 0,
+        cell: |server| processor(server, Measure::CpuOfGib),
+    },
+    Column {
+        head: "CPU ms/{unit} (user + system)",
+        is_there: |measured| measured.units > 1,
+        cell: |server| processor(server, Measure::CpuOfUnit),
+    },
+    Column {
+        head: "p50 ms",
+        is_there: |measured| measured.latency.is_some(),
+        cell: |server| told(server.median(|measured| Some(measured.latency?.p50_ms))),
+    },
+    Column {
+        head: "p99 ms",
+        is_there: |measured| measured.latency.is_some_and(|latency| latency.count > 1),
+        cell: |server| told(server.median(|measured| Some(measured.latency?.p99_ms))),
+    },
+    Column {
+        head: "KiB/{unit}",
+        is_there: |measured| measured.upload_kib.is_some(),
+        cell: |server| told(server.median(|measured| measured.upload_kib)),
+    },
+    Column { head: "failed, of", is_there: |measured| measured.failed.is_some(), cell: failed },
+    Column {
+        head: "idle, peak RSS MiB",
+        is_there: |_| true,
+        cell: |server| {
+            let mib = |kib: u64| Some(kib as f64 / 1024.0);
+            let (idle, peak) =
+                (server.median(|measured| mib(measured.idle_kib)), server.median(|measured| mib(measured.peak_kib)));
+            format!("{}, {}", told(idle), told(peak))
+        },
+    },
+    Column { head: "s", is_there: |_| true, cell: |server| told(server.median(|measured| Some(measured.secs))) },
+];
+
+fn told(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), figure)
+}
+
+fn processor(server: &Rounds, measure: Measure) -> String {
+    let all = server.median(|measured| measured.of(measure));
+    let user = server.median(|measured| Some(measured.of(measure)? * measured.user_share()));
+    let system = server.median(|measured| Some(measured.of(measure)? * (1.0 - measured.user_share())));
+    if all.is_none() { told(all) } else { format!("{} ({} + {})", told(all), told(user), told(system)) }
+}
+
+/// Over all rounds.
+fn failed(server: &Rounds) -> String {
+    let failed: usize = server.rounds.iter().flatten().filter_map(|measured| measured.failed).sum();
+    let done: usize = server.rounds.iter().flatten().map(|measured| measured.units).sum();
+    format!("{failed} of {}", failed + done)
+}
+
+fn range(section: &Section, server: &Rounds) -> String {
+    let ratio = section.ratio(&server.server, FLOOR);
+    let range =
+        ratio.map(|ratio| format!("{} ({} to {})", figure(ratio.median), figure(ratio.least), figure(ratio.most)));
+    range.unwrap_or_else(|| "-".to_owned())
 }
 
 fn servers(results: &Results) -> String {

@@ -14,6 +14,8 @@ use crate::target::{Command, Target, TargetError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
+    /// All of tus, as wharf does it.
+    Wharf,
     /// All of tus.
     Tus,
     /// What the floor can: it knows nothing of uploads.
@@ -37,8 +39,6 @@ pub(crate) struct Recipe {
     pub(crate) source: Source,
     /// The file {home}/settings, for servers that need one.
     pub(crate) settings: Option<String>,
-    /// Whether it ends with 0 when it is asked to end.
-    pub(crate) ends_well: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ impl Recipe {
     /// One of this bench's own.
     pub(crate) fn new(name: &str, kind: Kind, words: Vec<String>) -> Self {
         let about = About { name: name.to_owned(), command: words.join(" ") };
-        Self { about, kind, source: Source::Command(words), settings: None, ends_well: false }
+        Self { about, kind, source: Source::Command(words), settings: None }
     }
 
     /// NAME=COMMAND or NAME=PID@URL.
@@ -80,7 +80,7 @@ impl Recipe {
         if let Some((pid, url)) = running {
             let about = About { name: name.to_owned(), command: rest.to_owned() };
             let source = Source::Running { pid, url };
-            return Ok(Self { about, kind: Kind::Tus, source, settings: None, ends_well: false });
+            return Ok(Self { about, kind: Kind::Tus, source, settings: None });
         }
         let words = words(rest).ok_or_else(|| RecipeError::Open(text.to_owned()))?;
         if !words.iter().any(|word| word.contains("{port}")) {
@@ -107,13 +107,14 @@ impl Recipe {
         let program = PathBuf::from(words.next().unwrap_or_default());
         let url = format!("http://127.0.0.1:{}{}", places.port, if self.kind == Kind::Files { "/" } else { "/files/" });
         let command = Command { program, arguments: words.collect(), url };
-        Target::start_command(command, home).await
+        // Peers may write what they have read later, or elsewhere.
+        Target::start_command(command, home, Some(dir).filter(|_| self.kind != Kind::Tus)).await
     }
 
     /// Ends it, if it was started here.
     pub(crate) async fn stop(&self, target: Target) -> Result<(), TargetError> {
         match target.stop().await {
-            Err(TargetError::Ended(..)) if !self.ends_well => Ok(()),
+            Err(TargetError::Ended(..)) if self.kind != Kind::Wharf => Ok(()),
             outcome => outcome,
         }
     }

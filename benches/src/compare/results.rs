@@ -56,6 +56,8 @@ pub(crate) struct Measured {
     pub(crate) peak_kib: u64,
     /// Resident memory for each upload that stalls.
     pub(crate) upload_kib: Option<f64>,
+    /// How many of the units were not done, where that is counted.
+    pub(crate) failed: Option<usize>,
 }
 
 /// What a workload's plot and ratios are of.
@@ -187,6 +189,7 @@ mod tests {
             idle_kib: 1000,
             peak_kib: 2000,
             upload_kib: None,
+            failed: None,
         })
     }
 

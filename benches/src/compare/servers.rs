@@ -76,7 +76,7 @@ fn wharf(name: &str, program: &std::path::Path, durability: &str) -> Recipe {
         "--set=server.max_connections={files}",
         "--set=timeouts.body_read_secs=3600",
     ]);
-    Recipe { ends_well: true, ..Recipe::new(name, Kind::Tus, words) }
+    Recipe::new(name, Kind::Wharf, words)
 }
 
 fn peers_dir() -> PathBuf {

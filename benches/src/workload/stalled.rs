@@ -47,6 +47,25 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// So many uploads and HEADs, the rest as by default.
+    pub(crate) fn of(uploads: u32, heads: usize) -> Self {
+        Self {
+            uploads,
+            part_kib: 48,
+            rest_kib: 16,
+            heads,
+            heads_per_second: 200,
+            head_connections: 8,
+            others: 200,
+            parallel: 64,
+        }
+    }
+
+    /// How much all of them send.
+    pub(crate) fn bytes(&self) -> usize {
+        self.uploads as usize * self.content(0).length
+    }
+
     /// How many files and sockets the server may need at once: two for each upload, and some for the rest.
     pub(crate) fn open_files(&self) -> u64 {
         u64::from(self.uploads) * 2 + u64::from(self.others) + 1000
