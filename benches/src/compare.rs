@@ -6,6 +6,7 @@ mod markdown;
 mod plot;
 mod recipe;
 mod results;
+mod s3;
 mod servers;
 mod sizes;
 mod table;
@@ -24,9 +25,11 @@ pub(crate) use recipe::Kind;
 use recipe::Recipe;
 pub(crate) use results::Measure;
 use results::{Measured, Results, Rounds, Section};
+pub(crate) use s3::Extent;
 pub(crate) use sizes::Sizes;
 
 use crate::{
+    bed::Programs,
     report::{Failures, Outcome},
     target::{Target, TargetError},
     workload::Workload,
@@ -89,34 +92,62 @@ pub(crate) async fn run(options: &Options) -> Result<Report, CompareError> {
     let sizes = if options.quick { Sizes::quick() } else { options.sizes.clone() };
     let rounds = if options.quick { 1 } else { options.rounds };
     let servers = servers::find(&options.servers, options.quick)?;
-    crate::target::raise_file_limit(OPEN_FILES + 2 * u64::from(sizes.stalled))?;
+    let programs = Programs::with_wharf(&options.servers.wharf()?);
+    let has_bed = programs.bed().is_ok_and(|bed| bed.is_file());
+    crate::target::raise_file_limit(open_files(&sizes))?;
     let mut results = Results::new(rounds, servers.iter().map(|server| server.about.clone()).collect());
-    for workload in
-        Workload::value_variants().iter().copied().filter(|one| options.only.is_empty() || options.only.contains(one))
-    {
-        let place = if workload.is_of_small_files() { &options.small_dir } else { &options.large_dir };
-        let mut section = Section::new(workload, &sizes);
-        let fit: Vec<&Recipe> = servers.iter().filter(|server| workload.is_for(server.kind)).collect();
-        section.servers = fit.iter().map(|server| Rounds::new(&server.about.name)).collect();
-        for round in 0..rounds {
-            for (server, kept) in fit.iter().zip(&mut section.servers) {
-                tell(&format!("{} {}/{rounds} {}", workload.name(), round + 1, server.about.name));
-                let (measured, failures) = measure(workload, server, place, &sizes).await;
-                let step = format!("{}, {}, round {}", workload.name(), server.about.name, round + 1);
-                results.failures.add_all(failures.into_iter().map(|failure| format!("{step}: {failure}")));
-                kept.rounds.push(measured);
-            }
+    for workload in Workload::value_variants().iter().copied() {
+        let extent = workload.s3_extent(&sizes);
+        let is_chosen = options.only.contains(&workload);
+        if !is_chosen && (!options.only.is_empty() || extent.is_some() && (options.quick || !has_bed)) {
+            continue;
         }
+        let mut failures = Vec::new();
+        let section = if let Some(extent) = extent {
+            let from = (&programs, &*options.small_dir);
+            s3::section(workload, extent, from, (&sizes, rounds), &mut failures).await
+        } else {
+            let place = if workload.is_of_small_files() { &options.small_dir } else { &options.large_dir };
+            section(workload, &servers, place, (&sizes, rounds), &mut failures).await
+        };
+        results.failures.add_all(failures.into_iter());
         results.sections.push(section);
     }
     write(&options.report, &results).map_err(|error| CompareError::Report(options.report.clone(), error))?;
     Ok(Report { results, place: options.report.clone() })
 }
 
+fn open_files(sizes: &Sizes) -> u64 {
+    OPEN_FILES + 2 * u64::from(sizes.stalled)
+}
+
+/// All rounds of one workload, in which each server has its turn.
+async fn section(
+    workload: Workload,
+    servers: &[Recipe],
+    place: &Path,
+    (sizes, rounds): (&Sizes, u16),
+    failures: &mut Vec<String>,
+) -> Section {
+    let mut section = Section::new(workload, sizes);
+    let fit: Vec<&Recipe> = servers.iter().filter(|server| workload.is_for(server.kind)).collect();
+    section.servers = fit.iter().map(|server| Rounds::new(&server.about.name)).collect();
+    for round in 0..rounds {
+        for (server, kept) in fit.iter().zip(&mut section.servers) {
+            tell(&format!("{} {}/{rounds} {}", workload.name(), round + 1, server.about.name));
+            let (measured, wrong) = measure(workload, server, place, sizes).await;
+            let step = format!("{}, {}, round {}", workload.name(), server.about.name, round + 1);
+            failures.extend(wrong.into_iter().map(|failure| format!("{step}: {failure}")));
+            kept.rounds.push(measured);
+        }
+    }
+    section
+}
+
 /// One turn: a server of its own, in a directory of its own.
 async fn measure(workload: Workload, server: &Recipe, place: &Path, sizes: &Sizes) -> (Option<Measured>, Vec<String>) {
     let mut failures = Vec::new();
-    let target = match server.start(place, OPEN_FILES + 2 * u64::from(sizes.stalled)).await {
+    let target = match server.start(place, open_files(sizes)).await {
         Ok(target) => target,
         Err(error) => return (None, vec![told(&error)]),
     };

@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use crate::{
     client::{ClientError, Connection, Site},
-    compare::{Bench, BenchError, Kind, Measure, Sizes},
+    compare::{Bench, BenchError, Extent, Kind, Measure, Sizes},
     content::Content,
 };
 
@@ -54,6 +54,10 @@ pub(crate) enum Workload {
     TakeOver,
     /// Many slow clients beside a fast one.
     Slow,
+    /// One large upload into S3.
+    S3Large,
+    /// Uploads of some MiB into S3.
+    S3Medium,
 }
 
 /// What is known of a workload, whatever its size.
@@ -82,6 +86,8 @@ impl Workload {
             Self::Stalled => ("stalled", "upload", Memory, true),
             Self::TakeOver => ("take-over", "take-over", Latency, true),
             Self::Slow => ("slow", "PATCH", CpuOfGib, false),
+            Self::S3Large => ("s3-large", "upload", CpuOfGib, true),
+            Self::S3Medium => ("s3-medium", "upload", CpuOfGib, true),
         };
         Profile { name, unit, measure, is_of_small_files }
     }
@@ -124,6 +130,10 @@ impl Workload {
             Self::Downloads => format!("{downloads} GETs of 16 KiB"),
             Self::Pieces => format!("{pieces_mib} MiB in PATCHes of 1 MiB"),
             Self::Stalled => format!("{stalled} uploads that stall at once"),
+            Self::S3Large => format!("{large_mib} MiB in one PATCH, into S3; floor: receiver + client"),
+            Self::S3Medium => {
+                format!("{medium} uploads of {medium_mib} MiB, 16 connections, into S3; floor: receiver + client")
+            }
             Self::TakeOver => format!("{take_overs} uploads taken from a PATCH that stalls, under load"),
             Self::Slow => {
                 format!("{} MiB in PATCHes of 1 MiB beside {slow} slow clients", slow::FAST_TIMES * pieces_mib)
@@ -144,6 +154,20 @@ impl Workload {
             Self::Stalled => stalls::run(bench).await,
             Self::TakeOver => take_over::run(bench).await,
             Self::Slow => slow::run(bench).await,
+            // These have servers of their own.
+            Self::S3Large | Self::S3Medium => Ok(()),
+        }
+    }
+
+    /// What is brought into S3, if anything is.
+    pub(crate) fn s3_extent(self, sizes: &Sizes) -> Option<Extent> {
+        let bytes = |mib: u32| (mib as usize) << 20;
+        match self {
+            Self::S3Large => Some(Extent { count: 1, length: bytes(sizes.large_mib), connections: 1 }),
+            Self::S3Medium => {
+                Some(Extent { count: sizes.medium, length: bytes(sizes.medium_mib), connections: medium::CONNECTIONS })
+            }
+            _ => None,
         }
     }
 }

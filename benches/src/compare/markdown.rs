@@ -7,6 +7,7 @@ use super::{
     results::{FLOOR, Measure, Measured, Ratio, Results, Rounds, Section},
     table::figure,
 };
+use crate::workload::Workload;
 
 /// All of it.
 pub(crate) fn report(results: &Results) -> String {
@@ -19,6 +20,9 @@ pub(crate) fn report(results: &Results) -> String {
         let _ = writeln!(text, "**Not all was right:**\n```text{}```\n", results.failures);
     }
     text.push_str(&summary(results));
+    if !results.sections.iter().any(|section| matches!(section.workload, Workload::S3Large | Workload::S3Medium)) {
+        text.push_str("Nothing was brought into S3: that needs wharf-s3-testbed beside wharf-benches.\n\n");
+    }
     results.sections.iter().for_each(|section| text.push_str(&chapter(section)));
     text.push_str(&servers(results));
     text
@@ -105,7 +109,7 @@ const COLUMNS: &[Column] = &[
     Column { head: "failed, of", is_there: |measured| measured.failed.is_some(), cell: failed },
     Column {
         head: "idle, peak RSS MiB",
-        is_there: |_| true,
+        is_there: |measured| measured.peak_kib > 0,
         cell: |server| {
             let mib = |kib: u64| Some(kib as f64 / 1024.0);
             let (idle, peak) =

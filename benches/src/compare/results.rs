@@ -87,6 +87,28 @@ impl Measure {
 }
 
 impl Measured {
+    /// Of a program of which no more is known.
+    pub(crate) fn of_processor(user_secs: f64, system_secs: f64, secs: f64, bytes: usize) -> Self {
+        Self {
+            secs,
+            user_secs,
+            system_secs,
+            bytes,
+            units: 1,
+            latency: None,
+            idle_kib: 0,
+            peak_kib: 0,
+            upload_kib: None,
+            failed: None,
+        }
+    }
+
+    /// What two programs use for the same bytes.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        let (user_secs, system_secs) = (self.user_secs + other.user_secs, self.system_secs + other.system_secs);
+        Self::of_processor(user_secs, system_secs, self.secs + other.secs, self.bytes)
+    }
+
     pub(crate) fn of(&self, measure: Measure) -> Option<f64> {
         match measure {
             Measure::CpuOfGib => Some(self.cpu_secs() / (self.bytes as f64 / GIB)),
@@ -179,18 +201,7 @@ mod tests {
     use super::*;
 
     fn measured(cpu_secs: f64) -> Option<Measured> {
-        Some(Measured {
-            secs: 1.0,
-            user_secs: cpu_secs / 4.0,
-            system_secs: cpu_secs * 3.0 / 4.0,
-            bytes: 1 << 29,
-            units: 100,
-            latency: None,
-            idle_kib: 1000,
-            peak_kib: 2000,
-            upload_kib: None,
-            failed: None,
-        })
+        Some(Measured { units: 100, ..Measured::of_processor(cpu_secs / 4.0, cpu_secs * 3.0 / 4.0, 1.0, 1 << 29) })
     }
 
     fn section(floor: Vec<Option<Measured>>, wharf: Vec<Option<Measured>>) -> Section {

@@ -36,12 +36,17 @@ pub(crate) enum ServersError {
     Absent(PathBuf),
 }
 
+impl Options {
+    /// The program that is measured.
+    pub(crate) fn wharf(&self) -> Result<PathBuf, ServersError> {
+        let wharf = program(self.wharf.as_deref(), "wharf")?;
+        if wharf.is_file() { Ok(wharf) } else { Err(ServersError::Absent(wharf)) }
+    }
+}
+
 /// All that take part, in the order of their turns.
 pub(crate) fn find(options: &Options, quick: bool) -> Result<Vec<Recipe>, ServersError> {
-    let wharf = program(options.wharf.as_deref(), "wharf")?;
-    if !wharf.is_file() {
-        return Err(ServersError::Absent(wharf));
-    }
+    let wharf = options.wharf()?;
     let mut servers = vec![floor()?, self::wharf("wharf", &wharf, "none")];
     if !quick {
         servers.push(self::wharf("wharf-complete", &wharf, "complete"));
@@ -62,6 +67,12 @@ pub(crate) fn find(options: &Options, quick: bool) -> Result<Vec<Recipe>, Server
 fn floor() -> io::Result<Recipe> {
     let own = env::current_exe()?.to_string_lossy().into_owned();
     Ok(Recipe::new("floor", Kind::Floor, strings(&[&own, "floor", "--port={port}", "--dir={dir}"])))
+}
+
+/// The floor without its files.
+pub(crate) fn receiver() -> io::Result<Recipe> {
+    let own = env::current_exe()?.to_string_lossy().into_owned();
+    Ok(Recipe::new("receiver", Kind::Floor, strings(&[&own, "floor", "--port={port}", "--dir={dir}", "--discard"])))
 }
 
 /// Without a request log, like all others; and with time for those that stall on purpose.

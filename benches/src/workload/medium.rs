@@ -6,7 +6,7 @@ use crate::{
     content::Content,
 };
 
-const CONNECTIONS: u32 = 16;
+pub(super) const CONNECTIONS: u32 = 16;
 
 pub(crate) async fn run(bench: &mut Bench<'_>) -> Result<(), BenchError> {
     let (count, length) = (bench.sizes.medium, (bench.sizes.medium_mib as usize) << 20);

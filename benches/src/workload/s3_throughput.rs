@@ -58,14 +58,22 @@ impl Options {
     fn bytes(&self) -> usize {
         self.length() * usize::from(self.uploads)
     }
+
+    fn bare(&self, bed: &Bed) -> BareOptions {
+        let (uploads, part_bytes) = (usize::from(self.uploads), usize::from(self.part_mib) * MIB);
+        BareOptions {
+            payload_hash: self.payload_hash,
+            ..BareOptions::new(bed.endpoint(), uploads, self.length(), part_bytes)
+        }
+    }
 }
 
 /// Processor time for some bytes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Cost {
-    user_secs: f64,
-    system_secs: f64,
-    secs: f64,
+pub(crate) struct Cost {
+    pub(crate) user_secs: f64,
+    pub(crate) system_secs: f64,
+    pub(crate) secs: f64,
 }
 
 impl Cost {
@@ -118,7 +126,7 @@ pub(crate) enum ThroughputError {
 pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Report, ThroughputError> {
     let mut failures = Failures::default();
     let (mut wharf, mut bare) = (Vec::new(), Vec::new());
-    let bed = Bed::start(programs, None)?;
+    let bed = Bed::start(programs, None, true)?;
     let hash = if options.payload_hash { "always" } else { "never" };
     let part = usize::from(options.part_mib) * MIB;
     let settings = [format!("storage.s3.part_size_bytes={part}"), format!("storage.s3.payload_hash={hash}")];
@@ -128,7 +136,7 @@ pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Report
         let outcomes = for_each(0..options.uploads, usize::from(options.uploads), |_| upload(&target.site, options));
         failures.sort_out("upload", outcomes.await);
         wharf.push(Cost::between(before, target.sample()?, began).for_each_gib(options.bytes()));
-        bare.push(send_bare(&bed, options)?.for_each_gib(options.bytes()));
+        bare.push(run_bare(&options.bare(&bed))?.for_each_gib(options.bytes()));
     }
     target.stop().await?;
     let pairs = wharf.iter().zip(&bare);
@@ -160,14 +168,12 @@ async fn upload(site: &Site, options: &Options) -> Result<(), ClientError> {
 }
 
 /// Runs this program once more as the bare one, to its end.
-fn send_bare(bed: &Bed, options: &Options) -> io::Result<Cost> {
+pub(crate) fn run_bare(options: &BareOptions) -> io::Result<Cost> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["s3-bare", "--endpoint", bed.endpoint()]);
-    for (name, value) in [
-        ("--uploads", usize::from(options.uploads)),
-        ("--length-bytes", options.length()),
-        ("--part-bytes", usize::from(options.part_mib) * MIB),
-    ] {
+    command.args(["s3-bare", "--endpoint", &options.endpoint]);
+    for (name, value) in
+        [("--uploads", options.uploads), ("--length-bytes", options.length_bytes), ("--part-bytes", options.part_bytes)]
+    {
         command.arg(format!("{name}={value}"));
     }
     command.arg(format!("--payload-hash={}", options.payload_hash));
@@ -191,6 +197,13 @@ pub(crate) struct BareOptions {
     part_bytes: usize,
     #[arg(long, action = clap::ArgAction::Set)]
     payload_hash: bool,
+}
+
+impl BareOptions {
+    /// So many uploads of one length, with the SHA-256 of each part.
+    pub(crate) fn new(endpoint: &str, uploads: usize, length_bytes: usize, part_bytes: usize) -> Self {
+        Self { endpoint: endpoint.to_owned(), uploads, length_bytes, part_bytes, payload_hash: true }
+    }
 }
 
 /// What the bare program has used; it is asked for by [`run`].
