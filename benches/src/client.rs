@@ -10,7 +10,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::content::{Content, PIECE_BYTES};
+use crate::{
+    ballast,
+    content::{Content, PIECE_BYTES},
+};
 
 /// How long the server may take for anything. Generous: it is a failure, not a measurement, to reach it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -139,7 +142,9 @@ impl<'a> Connection<'a> {
 
     /// Sends more of a body.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
-        Ok(timeout(PATIENCE, self.stream.write_all(bytes)).await??)
+        timeout(PATIENCE, self.stream.write_all(bytes)).await??;
+        ballast::sent(bytes.len());
+        Ok(())
     }
 
     /// The answer to a PATCH whose body has been sent.

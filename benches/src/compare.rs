@@ -130,7 +130,8 @@ async fn section(
     failures: &mut Vec<String>,
 ) -> Section {
     let mut section = Section::new(workload, sizes);
-    let fit: Vec<&Recipe> = servers.iter().filter(|server| workload.is_for(server.kind)).collect();
+    let fit: Vec<&Recipe> =
+        servers.iter().filter(|server| workload.is_for(server.kind) && !server.without.contains(&workload)).collect();
     section.servers = fit.iter().map(|server| Rounds::new(&server.about.name)).collect();
     for round in 0..rounds {
         for (server, kept) in fit.iter().zip(&mut section.servers) {

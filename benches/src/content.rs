@@ -2,6 +2,9 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
+    io::{self, Read},
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
@@ -60,6 +63,17 @@ impl Content {
             at += part;
         }
         hasher.finalize().into()
+    }
+}
+
+/// The SHA-256 of a file.
+pub(crate) fn digest_of(path: &Path) -> io::Result<[u8; 32]> {
+    let (mut file, mut piece, mut hasher) = (File::open(path)?, vec![0; PIECE_BYTES], Sha256::new());
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finalize().into()),
+            count => hasher.update(&piece[..count]),
+        }
     }
 }
 

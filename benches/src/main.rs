@@ -1,5 +1,6 @@
 //! Load programs that drive any tus server, measure it from outside and check every answer.
 
+mod ballast;
 mod bed;
 mod client;
 mod compare;

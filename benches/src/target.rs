@@ -13,7 +13,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 use tempfile::TempDir;
 
 use crate::{
-    client::{PATIENCE, Site, path_of},
+    client::{ClientError, Connection, PATIENCE, Site, path_of},
+    content::digest_of,
     process::{self, Sample},
 };
 
@@ -65,6 +66,8 @@ pub(crate) struct Target {
     pub(crate) site: Site,
     /// Where each upload's bytes are in a file of its own, if that is known.
     pub(crate) dir: Option<PathBuf>,
+    /// Where finished uploads are read back from, if not by GET: some servers die of that.
+    files: Option<PathBuf>,
     pid: u32,
     own: Option<Own>,
 }
@@ -96,15 +99,11 @@ impl Target {
     /// One that runs already.
     pub(crate) fn running(url: &str, pid: u32, dir: Option<PathBuf>) -> Result<Self, TargetError> {
         process::sample(pid)?;
-        Ok(Self { site: site(url)?, dir, pid, own: None })
+        Ok(Self { site: site(url)?, dir, files: None, pid, own: None })
     }
 
     /// Starts any server with a home, where its log goes, and waits until it can be connected to.
-    pub(crate) async fn start_command(
-        command: Command,
-        home: TempDir,
-        dir: Option<PathBuf>,
-    ) -> Result<Self, TargetError> {
+    pub(crate) async fn start_command(command: Command, home: TempDir) -> Result<Self, TargetError> {
         let log = File::create(home.path().join("log"))?;
         let mut process = std::process::Command::new(&command.program);
         process.current_dir(home.path()).args(&command.arguments);
@@ -122,7 +121,31 @@ impl Target {
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        Ok(Self { site, dir, pid, own: Some(own) })
+        Ok(Self { site, dir: None, files: None, pid, own: Some(own) })
+    }
+
+    /// One whose uploads are in files of their names as soon as their bytes have been read.
+    pub(crate) fn with_dir(self, dir: PathBuf) -> Self {
+        Self { dir: Some(dir), ..self }
+    }
+
+    /// One whose finished uploads are in files of their names.
+    pub(crate) fn with_files(self, files: PathBuf) -> Self {
+        Self { files: Some(files), ..self }
+    }
+
+    /// The SHA-256 of a finished upload: of its file, where that is to be had, else of what GET brings.
+    pub(crate) async fn digest(
+        &self,
+        connection: &mut Connection<'_>,
+        path: &str,
+        length: usize,
+    ) -> Result<[u8; 32], ClientError> {
+        let file = self.files.as_ref().map(|files| files.join(name_of(path))).filter(|file| file.is_file());
+        match file {
+            Some(file) => Ok(digest_of(&file)?),
+            None => connection.download(path, length).await,
+        }
     }
 
     /// Starts wharf with further settings and variables.
@@ -147,7 +170,7 @@ impl Target {
         let (pid, dir) = (child.id(), home.path().join("uploads"));
         let mut own = Own { child, home };
         let url = url_told_by(&mut own.child).ok_or_else(|| TargetError::Mute(own.last_words()))?;
-        Ok(Self { site: site(&url)?, dir: Some(dir), pid, own: Some(own) })
+        Ok(Self { site: site(&url)?, dir: Some(dir), files: None, pid, own: Some(own) })
     }
 
     /// Memory and processor time.
@@ -187,6 +210,11 @@ fn without_own_variables(command: &mut std::process::Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF__")) {
         command.env_remove(name);
     }
+}
+
+/// The name of an upload.
+pub(crate) fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 /// The program of this path, or the one of this name beside this program.

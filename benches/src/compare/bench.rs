@@ -9,6 +9,7 @@ use std::{
 
 use super::{recipe::Kind, results::Measured, sizes::Sizes};
 use crate::{
+    ballast,
     client::{ClientError, Connection, Site},
     content::{Content, PIECE_BYTES},
     figures::Quantiles,
@@ -26,9 +27,6 @@ const WARM_UPS: u64 = 50;
 const WARM_UP_BYTES: usize = 16 * 1024;
 /// How many connections read uploads back.
 const READERS: usize = 4;
-/// Memory that is touched beyond what is uploaded: sockets, and what the server itself takes.
-const SPARE_BYTES: usize = 64 << 20;
-
 /// Why a workload has no figures.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
@@ -84,8 +82,8 @@ impl<'a> Bench<'a> {
 
     /// The load begins, and will move so many bytes.
     pub(crate) async fn begin(&mut self, bytes: usize) -> Result<(), BenchError> {
-        touch(bytes + SPARE_BYTES);
         self.quiet().await?;
+        ballast::take(bytes);
         self.target.reset_peak()?;
         self.began = Some((Instant::now(), self.target.sample()?));
         Ok(())
@@ -95,6 +93,7 @@ impl<'a> Bench<'a> {
     pub(crate) async fn end(&mut self, load: Load) -> Result<(), BenchError> {
         let Some((began, before)) = self.began.take() else { return Ok(()) };
         let secs = began.elapsed().as_secs_f64();
+        ballast::drop_all();
         let after = self.quiet().await?;
         self.measured = Some(Measured {
             secs,
@@ -155,13 +154,13 @@ impl<'a> Bench<'a> {
 
     /// Reads uploads back and compares their contents' SHA-256 with that of what was sent.
     pub(crate) async fn verify(&mut self, uploads: &[Uploaded]) -> Result<(), BenchError> {
-        let site = self.site();
+        let (site, target) = (self.site(), self.target);
         let share = uploads.len().div_ceil(READERS).max(1);
         let outcomes = for_each(uploads.chunks(share), READERS, |uploads| async move {
             let mut wrong = Vec::new();
             let mut connection = Connection::open(site).await?;
             for (path, content) in uploads {
-                if connection.download(path, content.length).await? != content.digest() {
+                if target.digest(&mut connection, path, content.length).await? != content.digest() {
                     wrong.push(format!("{path} has another content than was sent"));
                 }
             }
@@ -182,13 +181,4 @@ fn write(dir: &Path, content: Content) -> io::Result<Uploaded> {
         file.write_all(&content.bytes(from, content.length.min(from + PIECE_BYTES)))?;
     }
     Ok((path, content))
-}
-
-/// Writes to as much memory and gives it back. What a virtual machine has returned to its host costs whoever touches it
-/// first: not the server that is measured.
-fn touch(bytes: usize) {
-    const PAGE_BYTES: usize = 4096;
-    let mut memory = vec![0_u8; bytes];
-    memory.iter_mut().step_by(PAGE_BYTES).for_each(|byte| *byte = 1);
-    std::hint::black_box(&memory);
 }

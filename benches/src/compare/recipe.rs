@@ -8,7 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::target::{Command, Target, TargetError};
+use crate::{
+    target::{Command, Target, TargetError},
+    workload::Workload,
+};
 
 /// What a server can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,6 +42,8 @@ pub(crate) struct Recipe {
     pub(crate) source: Source,
     /// The file {home}/settings, for servers that need one.
     pub(crate) settings: Option<String>,
+    /// What it is known not to survive.
+    pub(crate) without: &'static [Workload],
 }
 
 #[derive(Debug, Clone)]
@@ -69,7 +74,7 @@ impl Recipe {
     /// One of this bench's own.
     pub(crate) fn new(name: &str, kind: Kind, words: Vec<String>) -> Self {
         let about = About { name: name.to_owned(), command: words.join(" ") };
-        Self { about, kind, source: Source::Command(words), settings: None }
+        Self { about, kind, source: Source::Command(words), settings: None, without: &[] }
     }
 
     /// NAME=COMMAND or NAME=PID@URL.
@@ -80,7 +85,7 @@ impl Recipe {
         if let Some((pid, url)) = running {
             let about = About { name: name.to_owned(), command: rest.to_owned() };
             let source = Source::Running { pid, url };
-            return Ok(Self { about, kind: Kind::Tus, source, settings: None });
+            return Ok(Self { about, kind: Kind::Tus, source, settings: None, without: &[] });
         }
         let words = words(rest).ok_or_else(|| RecipeError::Open(text.to_owned()))?;
         if !words.iter().any(|word| word.contains("{port}")) {
@@ -107,8 +112,9 @@ impl Recipe {
         let program = PathBuf::from(words.next().unwrap_or_default());
         let url = format!("http://127.0.0.1:{}{}", places.port, if self.kind == Kind::Files { "/" } else { "/files/" });
         let command = Command { program, arguments: words.collect(), url };
+        let target = Target::start_command(command, home).await?;
         // Peers may write what they have read later, or elsewhere.
-        Target::start_command(command, home, Some(dir).filter(|_| self.kind != Kind::Tus)).await
+        Ok(if self.kind == Kind::Tus { target.with_files(dir) } else { target.with_dir(dir) })
     }
 
     /// Ends it, if it was started here.

@@ -11,17 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Uploaded, for_each};
+use super::{Uploaded, for_each, stalled::has_size};
 use crate::{
-    client::{ClientError, Connection, Site},
+    client::{ClientError, Connection, PATIENCE, Site},
     compare::{Bench, BenchError, Load},
     content::Content,
+    target::Target,
 };
 
 const BYTES: usize = 128 * 1024;
 const SENT_BYTES: usize = 48 * 1024;
-/// How long a PATCH stalls before its upload is taken from it.
-const STALL: Duration = Duration::from_millis(5);
+/// How long a PATCH stalls before its upload is taken from it, where it can't be seen whether its bytes have been read. A
+/// PATCH that has not been begun when HEAD is answered would be the later of the two.
+const STALL: Duration = Duration::from_millis(25);
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// After this no further ones are taken over: some servers need seconds for each.
 const ENOUGH: Duration = Duration::from_secs(40);
 /// How many connections load the server meanwhile, with uploads of this size.
@@ -42,7 +45,7 @@ pub(crate) async fn run(bench: &mut Bench<'_>) -> Result<(), BenchError> {
         if began.elapsed() > ENOUGH {
             break;
         }
-        match take_over(site, Content { seed: u64::from(number), length: BYTES }).await {
+        match take_over(bench.target, Content { seed: u64::from(number), length: BYTES }).await {
             Ok((upload, latency)) => {
                 uploads.push(upload);
                 latencies.push(latency);
@@ -60,16 +63,24 @@ pub(crate) async fn run(bench: &mut Bench<'_>) -> Result<(), BenchError> {
 }
 
 /// The time is from when HEAD is sent to when all of the upload is acknowledged.
-async fn take_over(site: &Site, content: Content) -> Result<(Uploaded, Duration), ClientError> {
-    let mut lost = Connection::open(site).await?;
+async fn take_over(target: &Target, content: Content) -> Result<(Uploaded, Duration), ClientError> {
+    let mut lost = Connection::open(&target.site).await?;
     let path = lost.create(BYTES).await?;
     lost.begin_append(&path, 0, BYTES, &content.bytes(0, SENT_BYTES)).await?;
-    tokio::time::sleep(STALL).await;
-    let mut connection = Connection::open(site).await?;
+    stall(target, &path).await;
+    let mut connection = Connection::open(&target.site).await?;
     let began = Instant::now();
     let offset = connection.offset(&path).await?;
     connection.append(&path, content, offset.min(BYTES), BYTES).await?;
     Ok(((path, content), began.elapsed()))
+}
+
+async fn stall(target: &Target, path: &str) {
+    let Some(dir) = &target.dir else { return tokio::time::sleep(STALL).await };
+    let deadline = Instant::now() + PATIENCE;
+    while !has_size(dir, path, SENT_BYTES as u64) && Instant::now() < deadline {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
 }
 
 /// Uploads, until it is to end.
