@@ -135,21 +135,25 @@ impl Exchange<'_> {
         self.answer(&format!("204 No Content\r\nUpload-Offset: {}", request.offset + request.length))
     }
 
+    /// Reads until the buffer is full or the body ends, and then writes: large writes are what costs least.
     fn receive(&mut self, file: Option<&File>, mut offset: u64, length: u64) -> io::Result<()> {
         let end = offset + length;
         while offset < end {
-            if self.start == self.end {
-                let wanted = BUFFER_BYTES.min(usize::try_from(end - offset).unwrap_or(BUFFER_BYTES));
-                (self.start, self.end) = (0, self.stream.read(&mut self.buffer[..wanted])?);
-                if self.end == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
+            let wanted = usize::try_from(end - offset).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
+            if self.end - self.start < wanted {
+                self.buffer.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            }
+            while self.end - self.start < wanted {
+                match self.stream.read(&mut self.buffer[self.end..wanted])? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    count => self.end += count,
                 }
             }
-            let count = (self.end - self.start).min(usize::try_from(end - offset).unwrap_or(BUFFER_BYTES));
             if let Some(file) = file {
-                file.write_all_at(&self.buffer[self.start..self.start + count], offset)?;
+                file.write_all_at(&self.buffer[self.start..self.start + wanted], offset)?;
             }
-            (self.start, offset) = (self.start + count, offset + count as u64);
+            (self.start, offset) = (self.start + wanted, offset + wanted as u64);
         }
         Ok(())
     }

@@ -82,6 +82,8 @@ impl<'a> Bench<'a> {
 
     /// The load begins, and will move so many bytes.
     pub(crate) async fn begin(&mut self, bytes: usize) -> Result<(), BenchError> {
+        // What others have written, and the system has still to bring to the disk, would be in the way of what is written now.
+        rustix::fs::sync();
         self.quiet().await?;
         ballast::take(bytes);
         self.target.reset_peak()?;
