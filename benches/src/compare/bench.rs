@@ -85,7 +85,7 @@ impl<'a> Bench<'a> {
         // What others have written, and the system has still to bring to the disk, would be in the way of what is written now.
         rustix::fs::sync();
         self.quiet().await?;
-        ballast::take(bytes);
+        ballast::prepare(bytes);
         self.target.reset_peak()?;
         self.began = Some((Instant::now(), self.target.sample()?));
         Ok(())
@@ -95,7 +95,6 @@ impl<'a> Bench<'a> {
     pub(crate) async fn end(&mut self, load: Load) -> Result<(), BenchError> {
         let Some((began, before)) = self.began.take() else { return Ok(()) };
         let secs = began.elapsed().as_secs_f64();
-        ballast::drop_all();
         let after = self.quiet().await?;
         self.measured = Some(Measured {
             secs,
