@@ -27,6 +27,9 @@ const WARM_UPS: u64 = 50;
 const WARM_UP_BYTES: usize = 16 * 1024;
 /// How many connections read uploads back.
 const READERS: usize = 4;
+/// Loads of so many bytes have the disk to themselves, as far as this program can see to it.
+const LARGE_BYTES: usize = 128 << 20;
+
 /// Why a workload has no figures.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
@@ -83,7 +86,9 @@ impl<'a> Bench<'a> {
     /// The load begins, and will move so many bytes.
     pub(crate) async fn begin(&mut self, bytes: usize) -> Result<(), BenchError> {
         // What others have written, and the system has still to bring to the disk, would be in the way of what is written now.
-        rustix::fs::sync();
+        if bytes >= LARGE_BYTES {
+            rustix::fs::sync();
+        }
         self.quiet().await?;
         ballast::prepare(bytes);
         self.target.reset_peak()?;

@@ -113,8 +113,13 @@ impl Recipe {
         let url = format!("http://127.0.0.1:{}{}", places.port, if self.kind == Kind::Files { "/" } else { "/files/" });
         let command = Command { program, arguments: words.collect(), url };
         let target = Target::start_command(command, home).await?;
-        // Peers may write what they have read later, or elsewhere.
-        Ok(if self.kind == Kind::Tus { target.with_files(dir) } else { target.with_dir(dir) })
+        Ok(match self.kind {
+            Kind::Wharf | Kind::Files => target.with_dir(dir),
+            // Peers may write what they have read later, or elsewhere.
+            Kind::Tus => target.with_files(dir),
+            // It writes when it has enough.
+            Kind::Floor => target,
+        })
     }
 
     /// Ends it, if it was started here.
