@@ -36,10 +36,16 @@ browser:
     cargo build --release
     tests/browser/run.sh
 
+# wharf beside a floor, and beside tusd, rustus, @tus/server and nginx where they are (benches/peers.sh), under the same loads:
+# a report with plots in target/bench-report. `just bench --help` lists what can be set.
+bench *arguments:
+    cargo build --release --workspace --bins
+    target/release/wharf-benches compare {{arguments}}
+
 # Thousands of uploads that stall at once: their memory, and the latency of others. --help lists what can be set.
 bench-stalled *arguments:
-    cargo build --release
-    cargo run --release -p wharf-benches -- stalled {{arguments}}
+    cargo build --release -p wharf -p wharf-benches
+    target/release/wharf-benches stalled {{arguments}}
 
 # What meters cost, in user instructions of small uploads, by callgrind (benches/valgrind.sh has it) and Python. 2 % are allowed.
 cost-of-meters uploads='500':
@@ -50,12 +56,12 @@ cost-of-meters uploads='500':
 # 64 uploads of 256 MiB at once into a slow S3: wharf's peak memory, and whether those that stall hold up the others.
 bench-s3-memory *arguments:
     cargo build --release --workspace --bins
-    cargo run --release -p wharf-benches -- s3-memory {{arguments}}
+    target/release/wharf-benches s3-memory {{arguments}}
 
 # Processor time for each GiB that goes to S3, beside that of a bare S3 client.
 bench-s3-throughput *arguments:
     cargo build --release --workspace --bins
-    cargo run --release -p wharf-benches -- s3-throughput {{arguments}}
+    target/release/wharf-benches s3-throughput {{arguments}}
 
 # How soon the admin listener answers while 2,000 uploads run.
 bench-admin *arguments:

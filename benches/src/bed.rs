@@ -1,8 +1,8 @@
-//! The S3 server that wharf stores in for a measurement: `wharf-s3-testbed` as a sink, in a process of its own, so that
+//! The S3 server that wharf stores in for a measurement: `wharf-s3-testbed`, mostly as a sink, in a process of its own, so that
 //! neither its memory nor its processor time is counted.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -29,6 +29,18 @@ pub(crate) struct Programs {
     bed: Option<PathBuf>,
 }
 
+impl Programs {
+    /// This wharf, and the S3 server beside this program.
+    pub(crate) fn with_wharf(wharf: &Path) -> Self {
+        Self { server: Some(wharf.to_owned()), bed: None }
+    }
+
+    /// Where the S3 server is.
+    pub(crate) fn bed(&self) -> std::io::Result<PathBuf> {
+        program(self.bed.as_deref(), "wharf-s3-testbed")
+    }
+}
+
 /// The server. Dropping it kills it.
 pub(crate) struct Bed {
     child: Child,
@@ -36,21 +48,16 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    /// Starts it, to take no more than so many bytes each second.
-    pub(crate) fn start(programs: &Programs, bytes_per_second: Option<u64>) -> Result<Self, TargetError> {
-        let path = program(programs.bed.as_deref(), "wharf-s3-testbed")?;
+    /// Starts it, to take no more than so many bytes each second; a sink does not keep them.
+    pub(crate) fn start(
+        programs: &Programs,
+        bytes_per_second: Option<u64>,
+        is_sink: bool,
+    ) -> Result<Self, TargetError> {
+        let path = programs.bed()?;
         let mut command = Command::new(&path);
-        command.args([
-            "--sink",
-            "--bucket",
-            BUCKET,
-            "--region",
-            REGION,
-            "--access-key",
-            KEY_ID,
-            "--secret-key",
-            SECRET,
-        ]);
+        command.args(["--bucket", BUCKET, "--region", REGION, "--access-key", KEY_ID, "--secret-key", SECRET]);
+        command.args(is_sink.then_some("--sink"));
         command.args(bytes_per_second.map(|rate| format!("--bytes-per-second={rate}")));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let child = command.spawn().map_err(|error| TargetError::Start(path, error))?;

@@ -10,11 +10,21 @@ use tokio::{
     time::timeout,
 };
 
+use crate::{
+    ballast,
+    content::{Content, PIECE_BYTES},
+};
+
 /// How long the server may take for anything. Generous: it is a failure, not a measurement, to reach it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most headers that are read.
 const HEADERS_MAX: usize = 64;
+/// Bodies up to this size leave together with their heads, in one segment.
+const TOGETHER_BYTES: usize = 64 * 1024;
+/// How much room there is for what is read next.
+const HEAD_ROOM: usize = 2048;
+const BODY_ROOM: usize = PIECE_BYTES;
 
 /// What a server did that it should not have.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +54,7 @@ struct Answer {
     status: u16,
     offset: Option<u64>,
     content_length: Option<u64>,
+    is_chunked: bool,
     location: Option<String>,
 }
 
@@ -71,6 +82,44 @@ impl<'a> Connection<'a> {
         Ok(path_of(&location).to_owned())
     }
 
+    /// POST: creates an upload with all its bytes, and returns its path.
+    pub(crate) async fn create_whole(&mut self, bytes: &[u8]) -> Result<String, ClientError> {
+        let length = bytes.len();
+        let fields = format!(
+            "Content-Type: application/offset+octet-stream\r\nUpload-Length: {length}\r\nContent-Length: {length}\r\n"
+        );
+        let mut message = self.head("POST", &self.site.path, &fields);
+        message.extend_from_slice(bytes);
+        self.send(&message).await?;
+        let answer = self.answer("POST", 201).await?;
+        expect("POST", answer.offset, length as u64)?;
+        let location = answer.location.ok_or(ClientError::Malformed("a 201 without Location"))?;
+        Ok(path_of(&location).to_owned())
+    }
+
+    /// PATCH: sends the bytes from one offset to another, and waits for the answer.
+    pub(crate) async fn append(
+        &mut self,
+        path: &str,
+        content: Content,
+        from: usize,
+        to: usize,
+    ) -> Result<(), ClientError> {
+        let mut piece = vec![0; PIECE_BYTES.min(to - from)];
+        let mut at = from;
+        while at < to {
+            let next = &mut piece[..PIECE_BYTES.min(to - at)];
+            content.fill(at, next);
+            if at == from {
+                self.begin_append(path, from, to - from, next).await?;
+            } else {
+                self.send(next).await?;
+            }
+            at += next.len();
+        }
+        self.end_append(to).await
+    }
+
     /// PATCH: sends the head, and the first bytes of a body of this length.
     pub(crate) async fn begin_append(
         &mut self,
@@ -82,13 +131,20 @@ impl<'a> Connection<'a> {
         let fields = format!(
             "Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\nContent-Length: {length}\r\n"
         );
-        self.send_head("PATCH", path, &fields).await?;
+        let mut message = self.head("PATCH", path, &fields);
+        if first.len() <= TOGETHER_BYTES {
+            message.extend_from_slice(first);
+            return self.send(&message).await;
+        }
+        self.send(&message).await?;
         self.send(first).await
     }
 
     /// Sends more of a body.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
-        Ok(timeout(PATIENCE, self.stream.write_all(bytes)).await??)
+        timeout(PATIENCE, self.stream.write_all(bytes)).await??;
+        ballast::sent(bytes.len());
+        Ok(())
     }
 
     /// The answer to a PATCH whose body has been sent.
@@ -110,32 +166,55 @@ impl<'a> Connection<'a> {
         expect("HEAD", answer.offset, expected_offset as u64)
     }
 
+    /// HEAD: the offset that the upload has come to.
+    pub(crate) async fn offset(&mut self, path: &str) -> Result<usize, ClientError> {
+        self.send_head("HEAD", path, "").await?;
+        let offset = self.answer("HEAD", 200).await?.offset.and_then(|offset| usize::try_from(offset).ok());
+        offset.ok_or(ClientError::Malformed("no Upload-Offset"))
+    }
+
     /// GET: the SHA-256 of the content, which must have this length.
     pub(crate) async fn download(&mut self, path: &str, expected_length: usize) -> Result<[u8; 32], ClientError> {
-        self.send_head("GET", path, "").await?;
-        let answer = self.answer("GET", 200).await?;
-        expect("GET", answer.content_length, expected_length as u64)?;
         let mut hasher = Sha256::new();
-        let mut left = expected_length;
-        while left > 0 {
-            if self.held.is_empty() {
-                self.read().await?;
-            }
-            let ready = left.min(self.held.len());
-            hasher.update(&self.held[..ready]);
-            self.held.drain(..ready);
-            left -= ready;
-        }
+        self.read_whole(path, expected_length, |bytes| hasher.update(bytes)).await?;
         Ok(hasher.finalize().into())
     }
 
-    async fn send_head(&mut self, method: &str, path: &str, fields: &str) -> Result<(), ClientError> {
-        let authority = &self.site.authority;
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nTus-Resumable: 1.0.0\r\n{fields}\r\n");
-        self.send(head.as_bytes()).await
+    /// GET: passes on the content, which must have this length.
+    pub(crate) async fn read_whole(
+        &mut self,
+        path: &str,
+        expected_length: usize,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<(), ClientError> {
+        self.send_head("GET", path, "").await?;
+        let answer = self.answer("GET", 200).await?;
+        expect("GET", answer.content_length, expected_length as u64)?;
+        let mut left = expected_length;
+        while left > 0 {
+            if self.held.is_empty() {
+                self.read(BODY_ROOM.min(left)).await?;
+            }
+            let ready = left.min(self.held.len());
+            sink(&self.held[..ready]);
+            self.held.drain(..ready);
+            left -= ready;
+        }
+        Ok(())
     }
 
-    async fn read(&mut self) -> Result<(), ClientError> {
+    async fn send_head(&mut self, method: &str, path: &str, fields: &str) -> Result<(), ClientError> {
+        let head = self.head(method, path, fields);
+        self.send(&head).await
+    }
+
+    fn head(&self, method: &str, path: &str, fields: &str) -> Vec<u8> {
+        let authority = &self.site.authority;
+        format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nTus-Resumable: 1.0.0\r\n{fields}\r\n").into_bytes()
+    }
+
+    async fn read(&mut self, room: usize) -> Result<(), ClientError> {
+        self.held.reserve(room);
         match timeout(PATIENCE, self.stream.read_buf(&mut self.held)).await?? {
             0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             _ => Ok(()),
@@ -151,7 +230,7 @@ impl<'a> Connection<'a> {
                     break answer;
                 }
             } else {
-                self.read().await?;
+                self.read(HEAD_ROOM).await?;
             }
         };
         let is_right = answer.status == expected_status;
@@ -161,12 +240,7 @@ impl<'a> Connection<'a> {
             }
             return Ok(answer);
         }
-        let length = answer.content_length.ok_or(ClientError::Malformed("a body of unknown length"))?;
-        let length = usize::try_from(length).map_err(|_| ClientError::Malformed("an endless body"))?;
-        while self.held.len() < length {
-            self.read().await?;
-        }
-        let body = self.held.drain(..length).collect::<Vec<_>>();
+        let body = self.text(&answer).await?;
         if is_right {
             return Ok(answer);
         }
@@ -175,6 +249,45 @@ impl<'a> Connection<'a> {
             status: answer.status,
             text: String::from_utf8_lossy(&body).trim().to_owned(),
         })
+    }
+
+    /// A body that is no upload: short, or in chunks.
+    async fn text(&mut self, answer: &Answer) -> Result<Vec<u8>, ClientError> {
+        if !answer.is_chunked {
+            let length = answer.content_length.ok_or(ClientError::Malformed("a body of unknown length"))?;
+            return self.take(length).await;
+        }
+        let mut body = Vec::new();
+        loop {
+            let size = match httparse::parse_chunk_size(&self.held) {
+                Ok(httparse::Status::Complete((end, size))) => {
+                    self.held.drain(..end);
+                    size
+                }
+                Ok(httparse::Status::Partial) => {
+                    self.read(HEAD_ROOM).await?;
+                    continue;
+                }
+                Err(_) => return Err(ClientError::Malformed("a chunk")),
+            };
+            let mut chunk = self.take(size.saturating_add(2)).await?;
+            if !chunk.ends_with(b"\r\n") {
+                return Err(ClientError::Malformed("a chunk without an end, or a trailer"));
+            }
+            chunk.truncate(chunk.len() - 2);
+            if size == 0 {
+                return Ok(body);
+            }
+            body.append(&mut chunk);
+        }
+    }
+
+    async fn take(&mut self, count: u64) -> Result<Vec<u8>, ClientError> {
+        let count = usize::try_from(count).map_err(|_| ClientError::Malformed("an endless body"))?;
+        while self.held.len() < count {
+            self.read(HEAD_ROOM).await?;
+        }
+        Ok(self.held.drain(..count).collect())
     }
 }
 
@@ -197,6 +310,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>, ClientError> {
         status: response.code.unwrap_or(0),
         offset: number("Upload-Offset"),
         content_length: number("Content-Length"),
+        is_chunked: text("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")),
         location: text("Location").map(str::to_owned),
     };
     Ok(Some((answer, end)))

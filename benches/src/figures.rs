@@ -25,9 +25,23 @@ impl Quantiles {
     }
 }
 
+/// The value in the middle: one that was measured. Of an even number it is the upper of the two.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_median_is_a_value_that_was_measured() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
+        assert_eq!(median([7.0, 9.0].into_iter()), Some(9.0));
+        assert_eq!(median(std::iter::empty()), None);
+    }
 
     fn of(millis: impl Iterator<Item = u64>) -> Quantiles {
         Quantiles::of(millis.map(Duration::from_millis).collect())

@@ -1,9 +1,12 @@
 //! Load programs that drive any tus server, measure it from outside and check every answer.
 
+mod ballast;
 mod bed;
 mod client;
+mod compare;
 mod content;
 mod figures;
+mod floor;
 mod process;
 mod report;
 mod target;
@@ -28,6 +31,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Put wharf, a floor and other tus servers under the same loads, turn by turn, and write a report
+    Compare {
+        #[command(flatten)]
+        options: compare::Options,
+    },
+    /// The bare server that all others are held against
+    #[command(hide = true)]
+    Floor {
+        #[command(flatten)]
+        options: floor::Options,
+    },
     /// Let many uploads stall half-way, all at once: what each costs, and what the others feel of it
     Stalled {
         #[command(flatten)]
@@ -93,6 +107,8 @@ fn run(task: Task) -> Result<(String, bool), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match task {
+            Task::Compare { options } => Ok(told(&compare::run(&options).await?, false)),
+            Task::Floor { options } => floor::serve(options).map(|()| (String::new(), true)).map_err(Into::into),
             Task::Stalled { target, options, json } => {
                 let target = Target::start(&target, options.open_files()).await?;
                 let report = stalled::run(&target, &options).await;

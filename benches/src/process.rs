@@ -34,11 +34,63 @@ pub(crate) struct Transit {
     pub(crate) unread: u64,
 }
 
-/// Looks at a process.
+/// Looks at a process and all its descendants, as at one: those that it has waited for count with their processor time.
 ///
 /// # Errors
 /// When it is gone, or may not be looked at.
 pub(crate) fn sample(pid: u32) -> io::Result<Sample> {
+    let mut sum = sample_one(pid)?;
+    for descendant in descendants(pid)? {
+        // It may end while it is looked at.
+        let Ok(one) = sample_one(descendant) else { continue };
+        sum.resident_kib += one.resident_kib;
+        sum.peak_kib += one.peak_kib;
+        sum.user_secs += one.user_secs;
+        sum.system_secs += one.system_secs;
+    }
+    Ok(sum)
+}
+
+/// Lets the peak of a process and its descendants begin anew with what they use now.
+///
+/// # Errors
+/// When it is gone, or is somebody else's.
+pub(crate) fn reset_peak(pid: u32) -> io::Result<()> {
+    for pid in descendants(pid)?.into_iter().chain([pid]) {
+        fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
+    }
+    Ok(())
+}
+
+/// All processes that descend from this one.
+fn descendants(pid: u32) -> io::Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // Processes come and go meanwhile.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        parents.extend(parent(&stat).map(|parent| (pid, parent)));
+    }
+    Ok(below(pid, &parents))
+}
+
+fn below(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+    let mut found = vec![root];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(parents.iter().filter(|known| known.1 == parent).map(|known| known.0));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+/// Field 4, counted from behind the name.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn sample_one(pid: u32) -> io::Result<Sample> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (resident_kib, peak_kib) = (kib_after(&status, "VmRSS:"), kib_after(&status, "VmHWM:"));
@@ -54,11 +106,12 @@ fn kib_after(status: &str, key: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// utime and stime: fields 14 and 15, counted from behind the name, which may hold anything.
+/// utime and stime, with cutime and cstime: fields 14 to 17, counted from behind the name, which may hold anything.
 fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
     let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11).map(str::parse::<u64>);
-    Some((fields.next()?.ok()?, fields.next()?.ok()?))
+    let fields: Vec<u64> = rest.split_whitespace().skip(11).take(4).map_while(|field| field.parse().ok()).collect();
+    let [user, system, waited_user, waited_system] = fields[..] else { return None };
+    Some((user + waited_user, system + waited_system))
 }
 
 /// Looks at all connections of a port.
@@ -115,8 +168,15 @@ mod tests {
 
     #[test]
     fn processor_time_is_found_behind_any_name() {
-        let stat = "12 (a) b (c)) S 1 12 12 0 -1 4194560 100 0 3 0 250 150 9 9 20 0 4 0 100 1000 20";
-        assert_eq!(cpu_ticks(stat), Some((250, 150)));
+        let stat = "12 (a) b (c)) S 1 12 12 0 -1 4194560 100 0 3 0 250 150 9 8 20 0 4 0 100 1000 20";
+        assert_eq!(cpu_ticks(stat), Some((259, 158)));
+        assert_eq!(parent(stat), Some(1));
+    }
+
+    #[test]
+    fn descendants_are_found_in_any_order() {
+        assert_eq!(below(5, &[(9, 7), (7, 5), (8, 1), (6, 5), (1, 0)]), [7, 6, 9]);
+        assert_eq!(below(8, &[(9, 7)]), [0; 0]);
     }
 
     #[test]

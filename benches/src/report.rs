@@ -45,6 +45,11 @@ impl Failures {
         good
     }
 
+    /// Those that are told.
+    pub(crate) fn told(&self) -> impl Iterator<Item = String> {
+        self.first.iter().cloned()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader},
     net::ToSocketAddrs,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 use tempfile::TempDir;
 
 use crate::{
-    client::{PATIENCE, Site, path_of},
+    client::{ClientError, Connection, PATIENCE, Site, path_of},
+    content::digest_of,
     process::{self, Sample},
 };
 
@@ -48,6 +49,8 @@ pub(crate) enum TargetError {
     Start(PathBuf, #[source] io::Error),
     #[error("the server did not say where it listens; it wrote: {0}")]
     Mute(String),
+    #[error("the server does not answer at {0}; it wrote: {1}")]
+    Deaf(String, String),
     #[error("the server did not end in {} s", PATIENCE.as_secs())]
     Endless,
     #[error("the server ended with {0}; it wrote: {1}")]
@@ -63,8 +66,18 @@ pub(crate) struct Target {
     pub(crate) site: Site,
     /// Where each upload's bytes are in a file of its own, if that is known.
     pub(crate) dir: Option<PathBuf>,
+    /// Where finished uploads are read back from, if not by GET: some servers die of that.
+    files: Option<PathBuf>,
     pid: u32,
     own: Option<Own>,
+}
+
+/// How another server is started.
+pub(crate) struct Command {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    /// Where it will take uploads.
+    pub(crate) url: String,
 }
 
 /// A server that was started here. Dropping it kills it.
@@ -78,11 +91,60 @@ impl Target {
     pub(crate) async fn start(options: &Options, open_files: u64) -> Result<Self, TargetError> {
         raise_file_limit(open_files)?;
         match (&options.url, options.pid) {
-            (Some(url), Some(pid)) => {
-                process::sample(pid)?;
-                Ok(Self { site: site(url)?, dir: options.dir.clone(), pid, own: None })
-            }
+            (Some(url), Some(pid)) => Self::running(url, pid, options.dir.clone()),
             _ => Self::start_wharf(options.server.as_deref(), open_files, &[], &[]),
+        }
+    }
+
+    /// One that runs already.
+    pub(crate) fn running(url: &str, pid: u32, dir: Option<PathBuf>) -> Result<Self, TargetError> {
+        process::sample(pid)?;
+        Ok(Self { site: site(url)?, dir, files: None, pid, own: None })
+    }
+
+    /// Starts any server with a home, where its log goes, and waits until it can be connected to.
+    pub(crate) async fn start_command(command: Command, home: TempDir) -> Result<Self, TargetError> {
+        let log = File::create(home.path().join("log"))?;
+        let mut process = std::process::Command::new(&command.program);
+        process.current_dir(home.path()).args(&command.arguments);
+        without_own_variables(&mut process);
+        process.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = process.spawn().map_err(|error| TargetError::Start(command.program, error))?;
+        let (pid, site, mut own) = (child.id(), site(&command.url)?, Own { child, home });
+        let deadline = Instant::now() + PATIENCE;
+        while std::net::TcpStream::connect(site.address).is_err() {
+            if let Some(status) = own.child.try_wait()? {
+                return Err(TargetError::Ended(status, own.last_words()));
+            }
+            if Instant::now() > deadline {
+                return Err(TargetError::Deaf(command.url, own.last_words()));
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        Ok(Self { site, dir: None, files: None, pid, own: Some(own) })
+    }
+
+    /// One whose uploads are in files of their names as soon as their bytes have been read.
+    pub(crate) fn with_dir(self, dir: PathBuf) -> Self {
+        Self { dir: Some(dir), ..self }
+    }
+
+    /// One whose finished uploads are in files of their names.
+    pub(crate) fn with_files(self, files: PathBuf) -> Self {
+        Self { files: Some(files), ..self }
+    }
+
+    /// The SHA-256 of a finished upload: of its file, where that is to be had, else of what GET brings.
+    pub(crate) async fn digest(
+        &self,
+        connection: &mut Connection<'_>,
+        path: &str,
+        length: usize,
+    ) -> Result<[u8; 32], ClientError> {
+        let file = self.files.as_ref().map(|files| files.join(name_of(path))).filter(|file| file.is_file());
+        match file {
+            Some(file) => Ok(digest_of(&file)?),
+            None => connection.download(path, length).await,
         }
     }
 
@@ -95,27 +157,30 @@ impl Target {
     ) -> Result<Self, TargetError> {
         let server = program(server, "wharf")?;
         let home = tempfile::tempdir()?;
-        let mut command = Command::new(&server);
-        // In a directory of its own no settings file is found, and no variable of this shell changes what is measured.
+        let mut command = std::process::Command::new(&server);
+        // In a directory of its own no settings file is found.
         command.current_dir(home.path()).args(["--bind", "127.0.0.1:0", "--dir", "uploads"]);
         command.arg("--set").arg(format!("server.max_connections={open_files}"));
         // Stalled uploads are to stay, however long the rest of the run takes.
         command.args(["--set", "timeouts.body_read_secs=3600", "--set", "admin.enabled=false"]);
         command.args(settings.iter().flat_map(|setting| ["--set", setting])).envs(variables.iter().copied());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF__")) {
-            command.env_remove(name);
-        }
+        without_own_variables(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(home.path().join("log"))?);
         let child = command.spawn().map_err(|error| TargetError::Start(server, error))?;
         let (pid, dir) = (child.id(), home.path().join("uploads"));
         let mut own = Own { child, home };
         let url = url_told_by(&mut own.child).ok_or_else(|| TargetError::Mute(own.last_words()))?;
-        Ok(Self { site: site(&url)?, dir: Some(dir), pid, own: Some(own) })
+        Ok(Self { site: site(&url)?, dir: Some(dir), files: None, pid, own: Some(own) })
     }
 
     /// Memory and processor time.
     pub(crate) fn sample(&self) -> Result<Sample, TargetError> {
         Ok(process::sample(self.pid)?)
+    }
+
+    /// Lets the peak of its memory begin anew.
+    pub(crate) fn reset_peak(&self) -> Result<(), TargetError> {
+        Ok(process::reset_peak(self.pid)?)
     }
 
     /// What the server's connections hold.
@@ -138,6 +203,18 @@ impl Target {
             }
         }
     }
+}
+
+/// No variable of this shell changes what is measured.
+fn without_own_variables(command: &mut std::process::Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF__")) {
+        command.env_remove(name);
+    }
+}
+
+/// The name of an upload.
+pub(crate) fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 /// The program of this path, or the one of this name beside this program.
@@ -177,7 +254,7 @@ fn site(url: &str) -> Result<Site, TargetError> {
 }
 
 /// For this process, and for the server that is started by it.
-fn raise_file_limit(needed: u64) -> Result<(), TargetError> {
+pub(crate) fn raise_file_limit(needed: u64) -> Result<(), TargetError> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Some(limit) = maximum.filter(|limit| *limit < needed) {
         return Err(TargetError::OpenFiles { needed, limit });

@@ -80,7 +80,7 @@ pub(crate) struct Report {
 /// When the servers can't be started or measured. Uploads that fail are in the report.
 pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Report, TargetError> {
     let mut failures = Failures::default();
-    let bed = Bed::start(programs, Some(options.s3_mib_per_second << 20))?;
+    let bed = Bed::start(programs, Some(options.s3_mib_per_second << 20), true)?;
     let mut halves = Vec::new();
     for (name, stalled) in [("all run", 0), ("most stall", options.uploads.saturating_sub(options.running))] {
         let connections = u64::from(options.uploads) * 2 + 1000;

@@ -15,6 +15,7 @@ use super::for_each;
 use crate::{
     bed::{self, Bed, Programs},
     client::{ClientError, Connection, Site},
+    figures::median,
     process::{self, Sample},
     report::{Failures, Outcome},
     target::TargetError,
@@ -57,14 +58,22 @@ impl Options {
     fn bytes(&self) -> usize {
         self.length() * usize::from(self.uploads)
     }
+
+    fn bare(&self, bed: &Bed) -> BareOptions {
+        let (uploads, part_bytes) = (usize::from(self.uploads), usize::from(self.part_mib) * MIB);
+        BareOptions {
+            payload_hash: self.payload_hash,
+            ..BareOptions::new(bed.endpoint(), uploads, self.length(), part_bytes)
+        }
+    }
 }
 
 /// Processor time for some bytes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Cost {
-    user_secs: f64,
-    system_secs: f64,
-    secs: f64,
+pub(crate) struct Cost {
+    pub(crate) user_secs: f64,
+    pub(crate) system_secs: f64,
+    pub(crate) secs: f64,
 }
 
 impl Cost {
@@ -117,7 +126,7 @@ pub(crate) enum ThroughputError {
 pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Report, ThroughputError> {
     let mut failures = Failures::default();
     let (mut wharf, mut bare) = (Vec::new(), Vec::new());
-    let bed = Bed::start(programs, None)?;
+    let bed = Bed::start(programs, None, true)?;
     let hash = if options.payload_hash { "always" } else { "never" };
     let part = usize::from(options.part_mib) * MIB;
     let settings = [format!("storage.s3.part_size_bytes={part}"), format!("storage.s3.payload_hash={hash}")];
@@ -127,7 +136,7 @@ pub(crate) async fn run(programs: &Programs, options: &Options) -> Result<Report
         let outcomes = for_each(0..options.uploads, usize::from(options.uploads), |_| upload(&target.site, options));
         failures.sort_out("upload", outcomes.await);
         wharf.push(Cost::between(before, target.sample()?, began).for_each_gib(options.bytes()));
-        bare.push(send_bare(&bed, options)?.for_each_gib(options.bytes()));
+        bare.push(run_bare(&options.bare(&bed))?.for_each_gib(options.bytes()));
     }
     target.stop().await?;
     let pairs = wharf.iter().zip(&bare);
@@ -159,14 +168,12 @@ async fn upload(site: &Site, options: &Options) -> Result<(), ClientError> {
 }
 
 /// Runs this program once more as the bare one, to its end.
-fn send_bare(bed: &Bed, options: &Options) -> io::Result<Cost> {
+pub(crate) fn run_bare(options: &BareOptions) -> io::Result<Cost> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["s3-bare", "--endpoint", bed.endpoint()]);
-    for (name, value) in [
-        ("--uploads", usize::from(options.uploads)),
-        ("--length-bytes", options.length()),
-        ("--part-bytes", usize::from(options.part_mib) * MIB),
-    ] {
+    command.args(["s3-bare", "--endpoint", &options.endpoint]);
+    for (name, value) in
+        [("--uploads", options.uploads), ("--length-bytes", options.length_bytes), ("--part-bytes", options.part_bytes)]
+    {
         command.arg(format!("{name}={value}"));
     }
     command.arg(format!("--payload-hash={}", options.payload_hash));
@@ -190,6 +197,13 @@ pub(crate) struct BareOptions {
     part_bytes: usize,
     #[arg(long, action = clap::ArgAction::Set)]
     payload_hash: bool,
+}
+
+impl BareOptions {
+    /// So many uploads of one length, with the SHA-256 of each part.
+    pub(crate) fn new(endpoint: &str, uploads: usize, length_bytes: usize, part_bytes: usize) -> Self {
+        Self { endpoint: endpoint.to_owned(), uploads, length_bytes, part_bytes, payload_hash: true }
+    }
 }
 
 /// What the bare program has used; it is asked for by [`run`].
@@ -231,12 +245,6 @@ async fn send_one(client: &Aws, key: &str, piece: &Bytes, options: &BareOptions)
     client.complete(key, &id, &parts).await.map(drop)
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 impl Outcome for Report {
     fn is_right(&self) -> bool {
         self.failures.is_empty()
@@ -265,13 +273,13 @@ impl fmt::Display for Report {
             "for one GiB, medians", "user s", "system s", "CPU s", "s"
         )?;
         for (name, costs) in [("wharf", &self.wharf), ("bare client", &self.bare)] {
-            let of = |value: fn(&Cost) -> f64| median(costs.iter().map(value));
+            let of = |value: fn(&Cost) -> f64| median(costs.iter().map(value)).unwrap_or(f64::NAN);
             let (user, system) = (of(|cost| cost.user_secs), of(|cost| cost.system_secs));
             let (cpu, secs) = (of(Cost::cpu_secs), of(|cost| cost.secs));
             writeln!(formatter, "{name:<22}{user:>10.2}{system:>10.2}{cpu:>10.2}{secs:>10.2}")?;
         }
         let rounds: Vec<String> = self.ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
-        let ratio = median(self.ratios.iter().copied());
+        let ratio = median(self.ratios.iter().copied()).unwrap_or(f64::NAN);
         writeln!(formatter, "\nwharf / bare client     {ratio:.2}, by round {}", rounds.join(" "))?;
         write!(formatter, "{}", self.failures)
     }
@@ -280,12 +288,6 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_median_is_a_value_that_was_measured() {
-        assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < f64::EPSILON);
-        assert!((median([7.0].into_iter()) - 7.0).abs() < f64::EPSILON);
-    }
 
     #[test]
     fn costs_are_told_for_one_gib() {

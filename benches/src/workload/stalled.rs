@@ -14,7 +14,7 @@ use crate::{
     content::Content,
     process,
     report::{Failures, Phase, Phases},
-    target::{LOOK_INTERVAL, Target, TargetError},
+    target::{LOOK_INTERVAL, Target, TargetError, name_of},
 };
 
 /// What is done.
@@ -47,6 +47,25 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// So many uploads and HEADs, the rest as by default.
+    pub(crate) fn of(uploads: u32, heads: usize) -> Self {
+        Self {
+            uploads,
+            part_kib: 48,
+            rest_kib: 16,
+            heads,
+            heads_per_second: 200,
+            head_connections: 8,
+            others: 200,
+            parallel: 64,
+        }
+    }
+
+    /// How much all of them send.
+    pub(crate) fn bytes(&self) -> usize {
+        self.uploads as usize * self.content(0).length
+    }
+
     /// How many files and sockets the server may need at once: two for each upload, and some for the rest.
     pub(crate) fn open_files(&self) -> u64 {
         u64::from(self.uploads) * 2 + u64::from(self.others) + 1000
@@ -126,7 +145,7 @@ pub(crate) async fn run(target: &Target, options: &Options) -> Result<Report, St
     let stalled_count = begun.len();
     let finished = complete(begun, part, &mut failures).await;
     phases.end("complete")?;
-    let completed = verify(site, finished, options, &mut failures).await;
+    let completed = verify(target, finished, options, &mut failures).await;
     phases.end("verify")?;
     Ok(Report {
         workload: "stalled",
@@ -206,9 +225,9 @@ async fn wait_until_read(target: &Target, begun: &[Stalled<'_>], part: usize) ->
     }
 }
 
-fn has_size(dir: &Path, path: &str, size: u64) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    std::fs::metadata(dir.join(name)).is_ok_and(|metadata| metadata.len() == size)
+/// Whether an upload's file has come to this size.
+pub(super) fn has_size(dir: &Path, path: &str, size: u64) -> bool {
+    std::fs::metadata(dir.join(name_of(path))).is_ok_and(|metadata| metadata.len() == size)
 }
 
 /// All of them go on at once.
@@ -224,7 +243,13 @@ async fn complete(begun: Vec<Stalled<'_>>, part: usize, failures: &mut Failures)
 }
 
 /// Each upload must be at its end, and hold what was sent. Returns how many do.
-async fn verify(site: &Site, finished: Vec<(String, Content)>, options: &Options, failures: &mut Failures) -> usize {
+async fn verify(
+    target: &Target,
+    finished: Vec<(String, Content)>,
+    options: &Options,
+    failures: &mut Failures,
+) -> usize {
+    let site = &target.site;
     let parallel = usize::from(options.parallel);
     let share = finished.len().div_ceil(parallel).max(1);
     let outcomes = for_each(finished.chunks(share), parallel, |uploads| async move {
@@ -232,7 +257,7 @@ async fn verify(site: &Site, finished: Vec<(String, Content)>, options: &Options
         let mut connection = Connection::open(site).await;
         for (path, content) in uploads {
             let outcome = match &mut connection {
-                Ok(connection) => verify_one(connection, path, *content).await,
+                Ok(connection) => verify_one(target, connection, path, *content).await,
                 Err(error) => Err(format!("no connection: {error}")),
             };
             if outcome.is_err() {
@@ -246,9 +271,14 @@ async fn verify(site: &Site, finished: Vec<(String, Content)>, options: &Options
     failures.sort_out("verify", outcomes.await.into_iter().flatten().collect()).len()
 }
 
-async fn verify_one(connection: &mut Connection<'_>, path: &str, content: Content) -> Result<(), String> {
+async fn verify_one(
+    target: &Target,
+    connection: &mut Connection<'_>,
+    path: &str,
+    content: Content,
+) -> Result<(), String> {
     let told = |error: ClientError| format!("{path}: {error}");
     connection.inspect(path, content.length).await.map_err(told)?;
-    let digest = connection.download(path, content.length).await.map_err(told)?;
+    let digest = target.digest(connection, path, content.length).await.map_err(told)?;
     if digest == content.digest() { Ok(()) } else { Err(format!("{path} has another content than was sent")) }
 }
