@@ -2,7 +2,8 @@
 """What meters cost: the user instructions of small uploads (POST, PATCH of 16 KiB, HEAD), by callgrind, in a build with
 them and in one without. Each build runs with few and with many uploads, so that starting and ending cancel out, and at rest,
 so that what goes by the clock can be taken off: it is little, but valgrind stretches an upload to many times its length.
-Threads that wait spin for a moment, more or less often, so that counts differ by some percent: hence the rounds, and no log lines.
+Threads that wait spin for a moment, more or less often, so that counts differ by some percent: hence the rounds. Settings are
+those that wharf ships with, but for one arbiter and no syncs.
 
 usage: cost_of_meters.py METERED UNMETERED [UPLOADS]
 """
@@ -80,7 +81,7 @@ def instructions(binary, uploads, rest_secs=0.0):
         settings = Path(scratch, "settings.toml")
         settings.write_text(
             f'[server]\nbind = "127.0.0.1:{port}"\n[storage]\ndir = "{scratch}/data"\ndurability = "none"\n'
-            "[pools.uploads]\narbiters = 1\n[log]\nrequests = false\nlevel = \"warning\"\n"
+            "[pools.uploads]\narbiters = 1\n"
         )
         valgrind = [VALGRIND, "--tool=callgrind", f"--callgrind-out-file={counts}", "--separate-threads=no"]
         log = Path(scratch, "log").open("wb")

@@ -242,6 +242,7 @@ const RULES: &[Rule] = &[
         room: "wharf_actors::storage::s3::client::metered",
         own: &[
             "wharf_actors::post::METERED",
+            "wharf_actors::post::now_nanos",
             "wharf_actors::storage::{OperationMeter, OperationReport}",
             "wharf_actors::storage::s3::client::",
         ],

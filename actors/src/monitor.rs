@@ -12,17 +12,11 @@ use crate::{
     directory::Directory,
     events::Event,
     post::{Gauge, METERED},
+    storage::Wait,
 };
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// What was found of a kind.
-struct Finding {
-    kind: &'static str,
-    dwell_p99: Duration,
-    oldest_age: Option<Duration>,
-}
 
 /// A task of its own, on the arbiter that started the service; it ends with the directory.
 pub(crate) struct Monitor {
@@ -50,30 +44,15 @@ impl Monitor {
     fn look(&mut self, directory: &Directory) {
         let owners = directory.owners();
         let oldest_owner = owners.iter().filter_map(|owner| owner.gauge().oldest_age()).max();
-        let store = directory.storage().report();
-        let oldest = |kind: &str| {
-            let mailboxes = store.mailboxes.iter().filter(|mailbox| mailbox.kind == kind);
-            mailboxes.filter_map(|mailbox| mailbox.gauge.oldest_age).max()
-        };
         let meter = directory.meter();
-        let own = [(meter, oldest_owner), (self.reaper.kind(), self.reaper.oldest_age())];
-        let own = own.map(|(meter, oldest_age)| Finding {
-            kind: meter.name(),
-            dwell_p99: meter.dwell().last_minute.p99,
-            oldest_age,
-        });
-        let below = store.kinds.iter().map(|report| Finding {
-            kind: report.kind,
-            dwell_p99: report.dwell.last_minute.p99,
-            oldest_age: oldest(report.kind),
-        });
-        let findings: Vec<_> = own.into_iter().chain(below).collect();
-        findings.iter().for_each(|finding| self.judge(finding, directory));
+        let owners = Wait { kind: meter.name(), dwell_p99: meter.dwell_p99(), oldest_age: oldest_owner };
+        let below = directory.storage().waits();
+        [owners, Wait::of(&self.reaper)].iter().chain(&below).for_each(|wait| self.judge(wait, directory));
     }
 
-    fn judge(&mut self, finding: &Finding, directory: &Directory) {
+    fn judge(&mut self, wait: &Wait, directory: &Directory) {
         let slow_after = directory.live().slow_after();
-        let Finding { kind, dwell_p99, oldest_age } = *finding;
+        let Wait { kind, dwell_p99, oldest_age } = *wait;
         let is_slow = dwell_p99 > slow_after || oldest_age > Some(slow_after);
         let was_slow = self.slow.insert(kind, is_slow).unwrap_or(false);
         if is_slow == was_slow {

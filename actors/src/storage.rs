@@ -25,7 +25,7 @@ pub mod s3;
 mod view;
 
 pub(crate) use report::OperationMeter;
-pub use report::{BOUNDS, OperationReport, StoreReport};
+pub use report::{BOUNDS, OperationReport, StoreReport, Wait};
 pub use view::{PartReport, PartState, Sighting, StorePage, StoreTuning};
 
 /// An operation under way in the store. Dropping it does not undo it, and may not stop it.
@@ -216,6 +216,11 @@ pub trait Storage: Send + Sync + 'static {
 
     /// What is metered below the store. Asks nobody.
     fn report(&self) -> StoreReport;
+
+    /// How long messages and jobs wait below the store: as [`Storage::report`] tells, for who looks every second.
+    fn waits(&self) -> Vec<Wait> {
+        Wait::in_report(&self.report())
+    }
 
     /// Takes new sizes and limits while all goes on. Nothing that waits or is under way is dropped.
     ///

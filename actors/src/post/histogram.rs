@@ -78,6 +78,21 @@ pub(super) struct Merged {
     last_minute: Sums,
 }
 
+/// The last minute of several histograms, for who looks often.
+#[derive(Default)]
+pub(super) struct LastMinute(Sums);
+
+impl LastMinute {
+    pub(super) fn add(&mut self, histogram: &Histogram, now_nanos: u64) {
+        let tick = tick_of(now_nanos);
+        histogram.slices.iter().for_each(|slice| slice.add_to(&mut self.0, tick));
+    }
+
+    pub(super) fn p99(&self) -> Duration {
+        self.0.quantile(self.0.counts.iter().sum(), 0.99)
+    }
+}
+
 impl Default for Histogram {
     fn default() -> Self {
         Self {
@@ -162,29 +177,31 @@ impl Sums {
         self.max_nanos = self.max_nanos.max(other.max_nanos);
     }
 
+    /// What so large a part of all, which are `count`, did not exceed.
+    fn quantile(&self, count: u64, part: f64) -> Duration {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rank"
+        )]
+        let rank = (count as f64 * part).ceil() as u64;
+        let mut seen = 0;
+        for (bucket, in_bucket) in self.counts.iter().enumerate() {
+            seen += in_bucket;
+            if seen >= rank && *in_bucket > 0 {
+                return Duration::from_nanos(top_of(bucket).min(self.max_nanos));
+            }
+        }
+        Duration::ZERO
+    }
+
     fn distribution(&self) -> Distribution {
         let count: u64 = self.counts.iter().sum();
-        let quantile = |part: f64| {
-            #[expect(
-                clippy::cast_precision_loss,
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a rank"
-            )]
-            let rank = (count as f64 * part).ceil() as u64;
-            let mut seen = 0;
-            for (bucket, in_bucket) in self.counts.iter().enumerate() {
-                seen += in_bucket;
-                if seen >= rank && *in_bucket > 0 {
-                    return Duration::from_nanos(top_of(bucket).min(self.max_nanos));
-                }
-            }
-            Duration::ZERO
-        };
         Distribution {
             count,
-            p50: quantile(0.5),
-            p99: quantile(0.99),
+            p50: self.quantile(count, 0.5),
+            p99: self.quantile(count, 0.99),
             max: Duration::from_nanos(self.max_nanos),
             sum: Duration::from_nanos(self.sum_nanos),
         }

@@ -1,13 +1,16 @@
 //! What is counted over all mailboxes of one kind of actor, or over one queue of a pool.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use super::{
     METERED,
-    histogram::{Histogram, Merged, Spread},
+    histogram::{Histogram, LastMinute, Merged, Spread},
     now_nanos,
 };
 
@@ -145,12 +148,12 @@ impl KindMeter {
         }
     }
 
-    /// How long messages waited, without the rest of the report.
+    /// How long all but one in a hundred messages of the last minute waited at most, without the rest of the report.
     #[must_use]
-    pub fn dwell(&self) -> Spread {
-        let (mut dwell, now) = (Merged::default(), now_nanos());
+    pub fn dwell_p99(&self) -> Duration {
+        let (mut dwell, now) = (LastMinute::default(), now_nanos());
         self.messages.iter().for_each(|meter| dwell.add(&meter.dwell, now));
-        dwell.spread()
+        dwell.p99()
     }
 
     /// What has been counted so far.

@@ -30,7 +30,7 @@ use dashmap::DashMap;
 
 use super::{
     Blob, ErrorKind, Op, Opened, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
-    StoreReport, StoreTuning, Ticket, Written,
+    StoreReport, StoreTuning, Ticket, Wait, Written,
 };
 use crate::{Info, Record, Share, UploadId};
 
@@ -339,6 +339,10 @@ impl<S: Storage> Storage for Faulty<S> {
 
     fn report(&self) -> StoreReport {
         self.store.report()
+    }
+
+    fn waits(&self) -> Vec<Wait> {
+        self.store.waits()
     }
 
     fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError> {

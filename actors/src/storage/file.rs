@@ -29,7 +29,7 @@ use self::{
 };
 use super::{
     Durability, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
-    StoreReport, StoreTuning, Ticket,
+    StoreReport, StoreTuning, Ticket, Wait,
 };
 use crate::{
     Info, Record, UploadId,
@@ -371,6 +371,10 @@ impl Storage for FileStore {
             pools: disk.report(),
             ..StoreReport::default()
         }
+    }
+
+    fn waits(&self) -> Vec<Wait> {
+        self.shared.disk.gauges().iter().map(|gauge| Wait::of(gauge)).collect()
     }
 
     fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{
     Blob, ErrorKind, Op, Opened, OperationMeter, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage,
-    StorageError, StorePage, StoreReport, StoreTuning, Ticket, Written,
+    StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
 };
 use crate::{
     Info, Record, Share, UploadId,
@@ -262,6 +262,10 @@ impl Storage for Metered {
         used.append(&mut report.operations);
         report.operations = used;
         report
+    }
+
+    fn waits(&self) -> Vec<Wait> {
+        self.store.waits()
     }
 
     fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError> {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::post::{KindReport, METERED, MailboxReport, PoolReport};
+use crate::post::{Gauge, KindReport, METERED, MailboxReport, PoolReport};
 
 /// The upper bounds of the buckets of an operation's times. What takes longer counts in none of them.
 pub const BOUNDS: [Duration; 14] = [
@@ -57,6 +57,38 @@ impl StoreReport {
         self.pools.extend(other.pools);
         self.operations.extend(other.operations);
         self.retries.extend(other.retries);
+    }
+}
+
+/// How long the messages of a kind wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// The kind of mailbox, or the queue.
+    pub kind: &'static str,
+    /// What all but one in a hundred did not exceed in the last minute.
+    pub dwell_p99: Duration,
+    /// How long the oldest that still waits has done so.
+    pub oldest_age: Option<Duration>,
+}
+
+impl Wait {
+    /// Of a queue that is the only one of its kind.
+    pub(crate) fn of(gauge: &Gauge) -> Self {
+        let kind = gauge.kind();
+        Self { kind: kind.name(), dwell_p99: kind.dwell_p99(), oldest_age: gauge.oldest_age() }
+    }
+
+    pub(crate) fn in_report(report: &StoreReport) -> Vec<Self> {
+        let oldest = |kind: &str| {
+            let mailboxes = report.mailboxes.iter().filter(|mailbox| mailbox.kind == kind);
+            mailboxes.filter_map(|mailbox| mailbox.gauge.oldest_age).max()
+        };
+        let of = |report: &KindReport| Self {
+            kind: report.kind,
+            dwell_p99: report.dwell.last_minute.p99,
+            oldest_age: oldest(report.kind),
+        };
+        report.kinds.iter().map(of).collect()
     }
 }
 
