@@ -36,15 +36,6 @@ const SLICE_SECS: u64 = 5;
 const STEPS: usize = 4 * 28;
 const FIRST_MICROS: u64 = 64;
 
-const BOUNDS_NANOS: [u64; BOUNDS.len()] = {
-    let (mut nanos, mut place) = ([0; BOUNDS.len()], 0);
-    while place < BOUNDS.len() {
-        nanos[place] = BOUNDS[place].as_secs() * 1_000_000_000 + BOUNDS[place].subsec_nanos() as u64;
-        place += 1;
-    }
-    nanos
-};
-
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// How long the requests of one method took.
@@ -116,9 +107,8 @@ impl Latency {
     }
 
     fn add_at(&self, took: Duration, now_secs: u64) {
-        let nanos = took.as_secs().saturating_mul(1_000_000_000).saturating_add(took.subsec_nanos().into());
-        let micros = nanos / 1000;
-        self.buckets[BOUNDS_NANOS.partition_point(|bound| *bound < nanos)].fetch_add(1, Ordering::Relaxed);
+        let micros = took.as_secs().saturating_mul(1_000_000).saturating_add(took.subsec_micros().into());
+        self.buckets[BOUNDS.partition_point(|bound| *bound < took)].fetch_add(1, Ordering::Relaxed);
         self.sum_micros.fetch_add(micros, Ordering::Relaxed);
         let tick = now_secs / SLICE_SECS + 1;
         let slice = &self.slices[usize::try_from(tick % SLICES as u64).unwrap_or(0)];

@@ -284,6 +284,19 @@ async fn a_marker_that_a_crash_left_does_not_cut_a_new_upload() {
 }
 
 #[actix_rt::test]
+async fn who_looks_often_is_told_the_same_waits_as_the_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    for name in ["a", "b"] {
+        store.create(conformance::info(name, Some(1)), Ticket::unwatched()).await.unwrap();
+    }
+    let waits = store.waits();
+    assert_eq!(waits, Wait::in_report(&store.report()));
+    let metadata = waits.iter().find(|wait| wait.kind == "disk_metadata").unwrap();
+    assert!(!metadata.dwell_p99.is_zero(), "{waits:?}");
+}
+
+#[actix_rt::test]
 async fn tentative_bytes_are_cut_off_after_a_restart() {
     for durability in [Durability::None, Durability::Always] {
         let dir = tempfile::tempdir().unwrap();
