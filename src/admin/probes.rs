@@ -73,11 +73,24 @@ async fn is_reachable(desk: &Desk) -> bool {
 }
 
 async fn ask(site: Arc<Site>, reached: watch::Sender<Reached>, is_asking: Rc<Cell<bool>>) {
+    let mut question = Question { reached, is_asking, is_reachable: false };
     let asked = tokio::time::timeout(STORE_TIMEOUT, site.uploads.reachable()).await;
-    let is_reachable = matches!(asked, Ok(Ok(())));
-    if !is_reachable {
+    question.is_reachable = matches!(asked, Ok(Ok(())));
+    if !question.is_reachable {
         warn!(site.logger, "store unreachable");
     }
-    is_asking.set(false);
-    reached.send_replace(Some((Instant::now(), is_reachable)));
+}
+
+/// A question to the store that is under way. Whatever becomes of it, those who wait hear of its end, and others may ask.
+struct Question {
+    reached: watch::Sender<Reached>,
+    is_asking: Rc<Cell<bool>>,
+    is_reachable: bool,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.is_asking.set(false);
+        self.reached.send_replace(Some((Instant::now(), self.is_reachable)));
+    }
 }
