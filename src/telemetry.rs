@@ -1,5 +1,6 @@
 //! Logging: lines of text or JSON, written by a thread of their own. Nothing that logs ever waits.
 //!
+//! A line is put together where it is logged, once and in one piece, so that its thread has nothing to do but to write.
 //! When lines come faster than they can be written, what does not fit into the buffer is dropped and counted, and a
 //! line says so once there is room. Whatever a value holds, it stays on its line and within its quotes.
 
@@ -8,22 +9,27 @@ use std::{
     io::{self, IsTerminal, Write},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
     time::Duration,
 };
 
-use slog::{BorrowedKV, Drain, Level, Logger, Never, OwnedKVList, Record, RecordLocation, RecordStatic, o};
+use slog::{Drain, Level, Logger, Never, OwnedKVList, Record, RecordStatic, o};
 use slog_async::{AsyncCore, AsyncGuard};
-use time::{OffsetDateTime, macros::format_description};
 
 use crate::settings::{Log, LogFormat};
 
+mod back;
 mod escape;
 mod json;
+mod line;
+mod stamp;
 mod text;
+
+use back::Back;
+use line::Form;
 
 pub use escape::{HOSTILE_MAX_BYTES, Hostile, escaped, hostile};
 
@@ -45,7 +51,7 @@ impl Destination {
         Self { writer: Box::new(io::stderr()), terminal: io::stderr().is_terminal() && !plain }
     }
 
-    /// Any writer. Each line comes in one write.
+    /// Any writer. What it is given at once are whole lines: one, or as many as wait and are few enough.
     pub fn writer(writer: impl Write + Send + 'static) -> Self {
         Self { writer: Box::new(writer), terminal: false }
     }
@@ -88,13 +94,15 @@ impl Control {
     /// How many lines wait to be written.
     #[must_use]
     pub fn waiting(&self) -> u64 {
-        self.0.waiting.load(Ordering::Relaxed)
+        self.0.waiting()
     }
 }
 
 #[derive(Debug, Default)]
 struct Meter {
-    waiting: AtomicU64,
+    /// Lines that were sent and are not written yet. Each is counted when it is on its way already, so what is counted does
+    /// come; the other way round its writer may be the quicker one, and the number is below zero for a moment.
+    waiting: AtomicI64,
     dropped: AtomicU64,
     /// Those of `dropped` that no line has told of yet.
     untold: AtomicU64,
@@ -102,33 +110,36 @@ struct Meter {
     level: AtomicUsize,
 }
 
+impl Meter {
+    fn waiting(&self) -> u64 {
+        u64::try_from(self.waiting.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+}
+
 /// Starts the log. The guard must live as long as anything is to be logged.
 pub fn logger(settings: &Log, destination: Destination) -> (Logger, Guard, Control) {
     let control = Control(Arc::default());
     control.set_level(settings.level);
     let Destination { writer, terminal } = destination;
-    let lines: Lines = match settings.format {
-        LogFormat::Json => Box::new(json::lines(writer)),
-        LogFormat::Text => Box::new(text::lines(writer, false)),
-        LogFormat::Auto => Box::new(text::lines(writer, terminal)),
+    let form = match settings.format {
+        LogFormat::Json => Form::Json,
+        LogFormat::Text => Form::Text { coloured: false },
+        LogFormat::Auto => Form::Text { coloured: terminal },
     };
-    let meter = Arc::clone(&control.0);
-    let room = u64::try_from(settings.buffer_lines / 2).unwrap_or(u64::MAX);
-    let (core, guard) = AsyncCore::custom(Back { lines, meter, room })
-        .chan_size(settings.buffer_lines)
-        .thread_name("wharf-log".to_owned())
-        .build_with_guard();
-    let front = Front { core, meter: Arc::clone(&control.0) };
+    let back = Back::new(writer, form, settings.buffer_lines, Arc::clone(&control.0));
+    let (core, guard) =
+        AsyncCore::custom(back).chan_size(settings.buffer_lines).thread_name("wharf-log".to_owned()).build_with_guard();
+    let front = Front { core, form, meter: Arc::clone(&control.0), nothing: o!().into() };
     (Logger::root(front.fuse(), o!()), Guard(Some(guard)), control)
 }
-
-/// A drain that writes lines.
-type Lines = Box<dyn Drain<Ok = (), Err = io::Error> + Send>;
 
 /// Where a line enters, on the thread of whoever logs it.
 struct Front {
     core: AsyncCore,
+    form: Form,
     meter: Arc<Meter>,
+    /// A line has all of its logger's fields in it already.
+    nothing: OwnedKVList,
 }
 
 impl Drain for Front {
@@ -139,13 +150,14 @@ impl Drain for Front {
         if !self.is_enabled(record.level()) {
             return Ok(());
         }
-        let Meter { waiting, dropped, untold, .. } = &*self.meter;
-        waiting.fetch_add(1, Ordering::Relaxed);
-        let stamped = with_time(record.level(), record.location(), |fixed| {
-            self.core.log(&Record::new(fixed, record.msg(), BorrowedKV(&record.kv())), context)
+        let sent = line::with(self.form, record, context, |line| {
+            let fixed = RecordStatic { location: record.location(), tag: "", level: record.level() };
+            self.core.log(&Record::new(&fixed, &format_args!("{line}"), slog::b!()), &self.nothing)
         });
-        if stamped.is_err() {
-            waiting.fetch_sub(1, Ordering::Relaxed);
+        let Meter { waiting, dropped, untold, .. } = &*self.meter;
+        if sent.is_ok() {
+            waiting.fetch_add(1, Ordering::Relaxed);
+        } else {
             dropped.fetch_add(1, Ordering::Relaxed);
             untold.fetch_add(1, Ordering::Relaxed);
         }
@@ -155,63 +167,6 @@ impl Drain for Front {
     fn is_enabled(&self, level: Level) -> bool {
         level.as_usize() <= self.meter.level.load(Ordering::Relaxed)
     }
-}
-
-/// Where a line leaves, on the log's own thread.
-struct Back {
-    lines: Lines,
-    meter: Arc<Meter>,
-    /// Drops are told of when no more lines than this wait, so that telling does not fill the log in its turn.
-    room: u64,
-}
-
-impl Back {
-    fn tell_of_drops(&self) {
-        let count = self.meter.untold.swap(0, Ordering::Relaxed);
-        if count == 0 {
-            return;
-        }
-        let location = RecordLocation { file: file!(), line: line!(), column: 0, function: "", module: module_path!() };
-        with_time(Level::Warning, &location, |fixed| {
-            let count = slog::b!("count" => count);
-            self.write(&Record::new(fixed, &format_args!("log lines dropped"), count), &o!().into());
-        });
-    }
-
-    fn write(&self, record: &Record<'_>, context: &OwnedKVList) {
-        if self.lines.log(record, context).is_err() {
-            // There is nowhere left to tell of this but the metrics.
-            self.meter.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drain for Back {
-    type Ok = ();
-    type Err = Never;
-
-    fn log(&self, record: &Record<'_>, context: &OwnedKVList) -> Result<(), Never> {
-        self.write(record, context);
-        let waiting = self.meter.waiting.fetch_sub(1, Ordering::Relaxed) - 1;
-        if waiting <= self.room {
-            self.tell_of_drops();
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Back {
-    fn drop(&mut self) {
-        self.tell_of_drops();
-    }
-}
-
-/// Runs with a record's fixed part whose tag is the present time. The tag is all of a record, besides what the caller
-/// wrote, that comes through to the log's thread; and the time of an event is not the time when its line is written.
-fn with_time<T>(level: Level, location: &RecordLocation, run: impl FnOnce(&RecordStatic<'_>) -> T) -> T {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
-    let time = OffsetDateTime::now_utc().format(format).unwrap_or_default();
-    run(&RecordStatic { location, tag: &time, level })
 }
 
 /// A level by the name it has in the settings.

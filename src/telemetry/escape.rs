@@ -37,7 +37,10 @@ impl fmt::Display for Hostile<'_> {
 
 impl Value for Hostile<'_> {
     fn serialize(&self, _: &Record<'_>, key: Key, serializer: &mut dyn Serializer) -> slog::Result {
-        serializer.emit_arguments(key, &format_args!("{self}"))
+        match std::str::from_utf8(self.0) {
+            Ok(text) if text.len() <= HOSTILE_MAX_BYTES => serializer.emit_str(key, text),
+            _ => serializer.emit_arguments(key, &format_args!("{self}")),
+        }
     }
 }
 
@@ -51,8 +54,13 @@ fn is_unsafe(character: char) -> bool {
 }
 
 /// Whether there is nothing in it but what is printed as it is, and blanks: most of what is logged.
-fn is_plain_ascii(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+pub(super) fn is_plain_ascii(text: &str) -> bool {
+    every_byte(text, |byte| matches!(byte, b' '..=b'~'))
+}
+
+/// Looks at each byte to the end, which many at once can be, where a loop that may break goes from one to the next.
+fn every_byte(text: &str, is: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & is(byte))
 }
 
 /// Text from outside, fit for a terminal.
@@ -83,7 +91,7 @@ pub(super) fn push_text(line: &mut String, text: &str) {
 /// Adds a value: as it is when nothing in it could be taken for another part of the line, else quoted and escaped.
 pub(super) fn push_value(line: &mut String, value: &str) {
     let is_word = |byte| matches!(byte, b'!' | b'#'..=b'+' | b'-'..=b'[' | b']'..=b'~');
-    if !value.is_empty() && value.bytes().all(is_word) {
+    if !value.is_empty() && every_byte(value, is_word) {
         line.push_str(value);
         return;
     }

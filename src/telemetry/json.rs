@@ -1,41 +1,71 @@
-//! Log lines as JSON: one object a line, in one write.
+//! Log lines as JSON, one object a line: `{"time":...,"level":...,"message":...,...}`, then the logger's fields, then the
+//! record's, each from the last to the first, as slog hands them over.
 
-use std::io::{self, Write};
+use std::fmt::{self, Write};
 
-use slog::{FnValue, PushFnValue, Record, o};
-use slog_json::Json;
+use serde::Serialize;
+use slog::Record;
 
-use super::{escape::push_json, name_of};
+use super::{
+    escape::{is_plain_ascii, push_json},
+    line::{Value, push_number, push_signed},
+    name_of, stamp,
+};
 
-/// A drain that writes `{"time":...,"level":...,"message":...,...}`: the logger's fields, then the record's. slog
-/// hands them over from the last to the first.
-pub(super) fn lines<W: Write>(writer: W) -> Json<Line<W>> {
-    // For the same reason these are written in reverse.
-    let fixed = o!(
-        "message" => PushFnValue(|record: &Record<'_>, serializer| serializer.emit(record.msg())),
-        "level" => FnValue(|record: &Record<'_>| name_of(record.level())),
-        "time" => FnValue(|record: &Record<'_>| record.tag().to_owned()),
-    );
-    Json::new(Line { bytes: Vec::new(), writer }).add_key_value(fixed).set_flush(true).build()
+/// Adds what stands before the fields.
+pub(super) fn begin(line: &mut String, record: &Record<'_>) {
+    line.push_str("{\"time\":\"");
+    stamp::push_now(line);
+    line.push_str("\",\"level\":\"");
+    line.push_str(name_of(record.level()));
+    line.push_str("\",\"message\":");
+    push_arguments(line, record.msg());
 }
 
-/// Gathers a line, and writes it when it is flushed.
-pub(super) struct Line<W> {
-    bytes: Vec<u8>,
-    writer: W,
+/// Adds `,"key":value`.
+pub(super) fn field(line: &mut String, key: &str, value: Value<'_>) {
+    line.push(',');
+    push_string(line, key);
+    line.push(':');
+    match value {
+        Value::Text(text) => push_string(line, text),
+        Value::Arguments(arguments) => push_arguments(line, arguments),
+        // Writing to a String can't fail.
+        Value::Wide(digits) => drop(line.write_fmt(*digits)),
+        Value::Unsigned(number) => push_number(line, number),
+        Value::Signed(number) => push_signed(line, number),
+        Value::Bool(is) => line.push_str(if is { "true" } else { "false" }),
+        Value::Char(character) => push_string(line, character.encode_utf8(&mut [0; 4])),
+        Value::None | Value::Unit => line.push_str("null"),
+        Value::Short(number) => push_other(line, &number),
+        Value::Float(number) => push_other(line, &number),
+    }
 }
 
-impl<W: Write> Write for Line<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
+fn push_string(line: &mut String, text: &str) {
+    if is_plain_ascii(text) && !text.bytes().any(|byte| matches!(byte, b'"' | b'\\')) {
+        line.push('"');
+        line.push_str(text);
+        line.push('"');
+    } else {
+        push_other(line, text);
     }
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        let mut line = String::with_capacity(self.bytes.len());
-        push_json(&mut line, &String::from_utf8_lossy(&self.bytes));
-        self.bytes.clear();
-        self.writer.write_all(line.as_bytes())?;
-        self.writer.flush()
+fn push_arguments(line: &mut String, arguments: &fmt::Arguments<'_>) {
+    match arguments.as_str() {
+        Some(text) => push_string(line, text),
+        None => {
+            let begin = line.len();
+            // Writing to a String can't fail, and a value that fails stays as far as it came.
+            let _ = line.write_fmt(*arguments);
+            let written = line.split_off(begin);
+            push_string(line, &written);
+        }
     }
+}
+
+fn push_other(line: &mut String, value: &(impl Serialize + ?Sized)) {
+    // Neither text nor a number fails.
+    push_json(line, &serde_json::to_string(value).unwrap_or_default());
 }

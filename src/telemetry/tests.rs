@@ -10,13 +10,16 @@ fn settings(format: LogFormat) -> Log {
     Log { format, level: Level::Info, requests: true, buffer_lines: 16 }
 }
 
-/// Passes every write on to the test.
+/// Passes every line on to the test.
 struct Pipe(Sender<String>);
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8(bytes.to_vec()).map_err(io::Error::other)?;
-        self.0.send(text).map_err(io::Error::other)?;
+        let text = str::from_utf8(bytes).map_err(io::Error::other)?;
+        assert!(text.ends_with('\n'), "{text:?} is not whole lines");
+        for line in text.split_inclusive('\n') {
+            self.0.send(line.to_owned()).map_err(io::Error::other)?;
+        }
         Ok(bytes.len())
     }
 
@@ -25,7 +28,7 @@ impl Write for Pipe {
     }
 }
 
-/// Everything that was written, one entry per write.
+/// All lines that were written.
 fn written(format: LogFormat, terminal: bool, run: impl FnOnce(&Logger)) -> Vec<String> {
     let (sender, receiver) = channel();
     let (logger, guard, counter) = logger(&settings(format), Destination { writer: Box::new(Pipe(sender)), terminal });
@@ -167,7 +170,8 @@ fn a_full_buffer_drops_counts_and_tells() {
     drop(release);
     drop(guard);
     lines.extend(arrivals.try_iter());
-    let lines: Vec<&str> = lines.iter().map(|line| without_time(line).trim_end()).collect();
+    assert_eq!(lines.len(), 2, "what waited comes together: {lines:?}");
+    let lines: Vec<&str> = lines.iter().flat_map(|text| text.lines()).map(without_time).collect();
     assert_eq!(lines.len(), 18, "{lines:?}");
     // Told when half of the buffer is free again.
     assert_eq!(lines[8], "INFO line, number: 7");
@@ -188,6 +192,137 @@ fn a_stuck_writer_does_not_keep_the_process() {
     drop(guard);
     assert_eq!((counter.dropped(), counter.waiting()), (0, 1));
     drop(release);
+}
+
+#[test]
+fn a_write_holds_whole_lines_and_no_more_than_a_pipe_takes_at_once() {
+    let (arrived, arrivals) = channel();
+    let (release, go) = channel();
+    let settings = Log { buffer_lines: 2000, ..settings(LogFormat::Text) };
+    let (logger, guard, counter) = logger(&settings, Destination::writer(Gate { arrived, go }));
+    info!(logger, "first");
+    assert_eq!(without_time(&arrivals.recv().unwrap()), "INFO first\n");
+    for number in 0..500 {
+        let long = if number % 100 == 50 { 5000 } else { number % 70 };
+        info!(logger, "line"; "number" => number, "long" => "x".repeat(long));
+    }
+    drop(release);
+    drop(guard);
+    let writes: Vec<String> = arrivals.try_iter().collect();
+    assert!(writes.iter().all(|write| write.ends_with('\n')));
+    assert!(writes.iter().all(|write| write.len() <= 4096 || write.lines().count() == 1));
+    assert!(writes.len() < 50, "{} writes", writes.len());
+    let numbers = writes.iter().flat_map(|write| write.lines()).map(|line| {
+        let rest = without_time(line).strip_prefix("INFO line, number: ").unwrap();
+        rest.split_once(',').unwrap().0.parse::<i32>().unwrap()
+    });
+    assert!(numbers.eq(0..500));
+    assert_eq!((counter.dropped(), counter.waiting()), (0, 0));
+}
+
+#[test]
+fn threads_that_log_at_once_lose_nothing() {
+    let (sender, receiver) = channel();
+    let settings = Log { buffer_lines: 8192, ..settings(LogFormat::Text) };
+    let (logger, guard, counter) = logger(&settings, Destination::writer(Pipe(sender)));
+    let threads: Vec<_> = (0..4)
+        .map(|thread| {
+            let logger = logger.clone();
+            thread::spawn(move || (0..1000).for_each(|number| info!(logger, "{}.{}", thread, number)))
+        })
+        .collect();
+    // A line that nothing follows comes by itself.
+    let mut lines: Vec<String> = receiver.iter().take(4000).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    drop(guard);
+    assert_eq!((counter.dropped(), counter.waiting(), receiver.try_iter().count()), (0, 0, 0));
+    lines.iter_mut().for_each(|line| *line = without_time(line).to_owned());
+    for thread in 0..4 {
+        let begin = format!("INFO {thread}.");
+        let numbers = lines.iter().filter_map(|line| line.strip_prefix(&begin)?.trim_end().parse::<i32>().ok());
+        assert!(numbers.eq(0..1000));
+    }
+}
+
+/// Logs while it is shown.
+struct Talker<'a>(&'a Logger);
+
+impl fmt::Display for Talker<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        info!(self.0, "shown"; "within" => true);
+        formatter.write_str("talker")
+    }
+}
+
+#[test]
+fn a_value_may_log_while_it_is_logged() {
+    let lines = written(LogFormat::Text, false, |root| info!(root, "who"; "is" => %Talker(root), "number" => -1));
+    let lines: Vec<&str> = lines.iter().map(|line| without_time(line)).collect();
+    assert_eq!(lines, ["INFO shown, within: true\n", "INFO who, is: talker, number: -1\n"]);
+}
+
+#[test]
+fn every_kind_of_value_has_its_form() {
+    let log = |root: &Logger| {
+        let error = io::Error::new(io::ErrorKind::Other, "no \"way\"");
+        info!(root, "{}", "all"; "u8" => u8::MAX, "i8" => i8::MIN, "u16" => u16::MAX, "i16" => i16::MIN,
+            "u32" => u32::MAX, "i32" => i32::MIN, "u64" => u64::MAX, "i64" => i64::MIN, "usize" => 0_usize,
+            "isize" => -1_isize, "u128" => u128::MAX, "i128" => i128::MIN, "f32" => 0.1_f32, "f64" => -1e21,
+            "nan" => f64::NAN, "yes" => true, "no" => false, "comma" => ',', "none" => None::<u8>, "unit" => (),
+            "text" => "a b", "empty" => "", "shown" => %"a\nb", "error" => error);
+    };
+    let text = written(LogFormat::Text, false, log);
+    assert_eq!(
+        without_time(&text[0]),
+        "INFO all, u8: 255, i8: -128, u16: 65535, i16: -32768, u32: 4294967295, i32: -2147483648, \
+         u64: 18446744073709551615, i64: -9223372036854775808, usize: 0, isize: -1, \
+         u128: 340282366920938463463374607431768211455, i128: -170141183460469231731687303715884105728, f32: 0.1, \
+         f64: -1000000000000000000000, nan: NaN, yes: true, no: false, comma: \",\", none: None, unit: (), \
+         text: \"a b\", empty: \"\", shown: \"a\\nb\", error: \"no \\\"way\\\"\"\n"
+    );
+    let json = written(LogFormat::Json, false, log);
+    assert_eq!(
+        json[0].split_once("Z\"").unwrap().1,
+        "\"level\":\"info\",\"message\":\"all\",\"error\":\"no \\\"way\\\"\",\"shown\":\"a\\nb\",\"empty\":\"\",\
+         \"text\":\"a b\",\"unit\":null,\"none\":null,\"comma\":\",\",\"no\":false,\"yes\":true,\"nan\":null,\
+         \"f64\":-1e+21,\"f32\":0.1,\"i128\":-170141183460469231731687303715884105728,\
+         \"u128\":340282366920938463463374607431768211455,\"isize\":-1,\"usize\":0,\"i64\":-9223372036854775808,\
+         \"u64\":18446744073709551615,\"i32\":-2147483648,\"u32\":4294967295,\"i16\":-32768,\"u16\":65535,\
+         \"i8\":-128,\"u8\":255}\n"
+            .replacen("\"level", ",\"level", 1)
+    );
+}
+
+/// Fails every write that begins with a line of a bad number, and takes a few bytes at once.
+struct Picky(Sender<Vec<u8>>);
+
+impl Write for Picky {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if first.ends_with(b"INFO bad") {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let taken = bytes.len().min(first.len() + 1).min(20);
+        self.0.send(bytes[..taken].to_vec()).map_err(io::Error::other)?;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_line_that_can_not_be_written_takes_no_other_with_it() {
+    let (sender, receiver) = channel();
+    let (logger, guard, counter) = logger(&settings(LogFormat::Text), Destination::writer(Picky(sender)));
+    for message in ["one", "bad", "two", "bad", "bad", "three"] {
+        info!(logger, "{}", message);
+    }
+    drop(guard);
+    let written = String::from_utf8(receiver.try_iter().flatten().collect()).unwrap();
+    let lines: Vec<&str> = written.lines().map(without_time).collect();
+    assert_eq!((lines, counter.dropped(), counter.waiting()), (vec!["INFO one", "INFO two", "INFO three"], 3, 0));
 }
 
 /// Fails every write.
