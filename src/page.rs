@@ -78,12 +78,12 @@ impl Page {
     pub(crate) fn headers(&self, file: PageFile) -> Vec<Header> {
         let content = self.file(file);
         vec![
-            ("content-type", content.content_type.to_owned()),
-            ("etag", content.etag.clone()),
-            ("cache-control", "no-cache".to_owned()),
-            ("content-security-policy", self.policy.clone()),
+            ("content-type", content.content_type.into()),
+            ("etag", content.etag.clone().into()),
+            ("cache-control", "no-cache".into()),
+            ("content-security-policy", self.policy.clone().into()),
             // The URL of an upload is all that it takes to have it.
-            ("referrer-policy", "no-referrer".to_owned()),
+            ("referrer-policy", "no-referrer".into()),
         ]
     }
 }

@@ -21,6 +21,8 @@ pub mod route;
 
 pub use refusal::Refusal;
 
+use std::borrow::Cow;
+
 use wharf_actors::UploadId;
 
 /// The protocol version that is spoken, for `Tus-Resumable` and `Tus-Version`.
@@ -31,7 +33,7 @@ pub const UPLOAD_CONTENT_TYPE: &str = "application/offset+octet-stream";
 
 /// A header of a reply. The name is in lower case; the value may hold UTF-8 beyond ASCII (a file name), but no control
 /// character.
-pub type Header = (&'static str, String);
+pub type Header = (&'static str, Cow<'static, str>);
 
 /// The header fields of a request, whatever holds them.
 pub trait Fields {

@@ -4,10 +4,12 @@ mod append;
 mod create;
 mod download;
 mod exchange;
+mod fields;
 mod inspect;
 mod intake;
 mod options;
 mod page;
+mod request_id;
 mod terminate;
 
 use std::{sync::Arc, time::Duration};
@@ -31,7 +33,8 @@ use crate::{
     server::{Expect, Fault, Incoming},
 };
 use append::Admitted;
-use exchange::{Body, Exchange, Lines, Reply};
+use exchange::{Body, Exchange, Reply};
+use fields::Lines;
 
 /// What the routes need to know of the settings.
 #[derive(Debug, Clone)]
@@ -80,19 +83,17 @@ pub(crate) async fn serve(request: HttpRequest, sites: web::Data<Sites>) -> Http
         Some(Begun { site, exchange }) => (site, Some(exchange)),
         None => (Arc::clone(&sites.borrow()), None),
     };
-    let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), request.peer_addr(), &site));
-    let head = Head {
-        exchange: &exchange,
-        fields: Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind)),
-        is_secure: incoming.as_ref().is_some_and(Incoming::is_secure),
-    };
+    let fields = Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind));
+    let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), &fields, request.peer_addr(), &site));
+    let head = Head { exchange: &exchange, fields, is_secure: incoming.as_ref().is_some_and(Incoming::is_secure) };
     let fault = incoming.as_ref().and_then(Incoming::fault);
-    let reply = match fault {
-        Some(Fault::HeadTooLarge(_)) => Reply::refusal(Refusal::HeadTooLarge),
-        Some(Fault::Malformed(_) | Fault::Disagreement(_)) => Reply::refusal(Refusal::BadRequest),
-        None => dispatch(&site, &head, incoming, admitted).await,
-    };
     let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
+    let reply = match (fault, resolve(&site, &head, &cors)) {
+        (Some(Fault::HeadTooLarge(_)), _) => Reply::refusal(Refusal::HeadTooLarge),
+        (Some(Fault::Malformed(_) | Fault::Disagreement(_)), _) => Reply::refusal(Refusal::BadRequest),
+        (None, Ok(route)) => dispatch(&site, &head, route, incoming, admitted).await,
+        (None, Err(refusal)) => Reply::refusal(refusal),
+    };
     exchange.respond(reply, cors).into()
 }
 
@@ -117,18 +118,20 @@ impl Head<'_> {
 }
 
 /// Which method it is, and whether it may be served at all.
-fn resolve(site: &Site, head: &Head<'_>) -> Result<Route, Refusal> {
-    if site.config.cors.answer(head.first("origin"), head.exchange.is_options()) == CorsAnswer::Refused {
+fn resolve(site: &Site, head: &Head<'_>, cors: &CorsAnswer) -> Result<Route, Refusal> {
+    if *cors == CorsAnswer::Refused {
         return Err(Refusal::OriginNotAllowed);
     }
-    route::route(&head.exchange.method, &head.fields, &head.exchange.path, &site.config.rules)
+    route::route(head.exchange.method(), &head.fields, head.exchange.path(), &site.config.rules)
 }
 
-async fn dispatch(site: &Site, head: &Head<'_>, incoming: Option<Incoming>, admitted: Option<Admitted>) -> Reply {
-    let route = match resolve(site, head) {
-        Ok(route) => route,
-        Err(refusal) => return Reply::refusal(refusal),
-    };
+async fn dispatch(
+    site: &Site,
+    head: &Head<'_>,
+    route: Route,
+    incoming: Option<Incoming>,
+    admitted: Option<Admitted>,
+) -> Reply {
     match route {
         Route::Options => options::options(site),
         Route::Greeting => page::greeting(site),
@@ -147,12 +150,14 @@ pub(crate) fn expect(sites: Sites) -> Expect {
     Box::new(move |request: Request| -> LocalBoxFuture<'static, Result<Request, Response<BoxBody>>> {
         let site = Arc::clone(&sites.borrow());
         Box::pin(async move {
-            let exchange = Exchange::new(request.head(), request.peer_addr(), &site);
             let incoming = request.extensions().get::<Incoming>().map(|body| (body.kind(), body.is_secure()));
             let (length, is_secure) = incoming.unzip();
             let is_secure = is_secure.unwrap_or_default();
-            let head = Head { exchange: &exchange, fields: Lines::new(request.headers(), length), is_secure };
-            let outcome = match resolve(&site, &head) {
+            let fields = Lines::new(request.headers(), length);
+            let exchange = Exchange::new(request.head(), &fields, request.peer_addr(), &site);
+            let head = Head { exchange: &exchange, fields, is_secure };
+            let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
+            let outcome = match resolve(&site, &head, &cors) {
                 Ok(Route::Append(id)) => append::admit(&site, &head, &id).await.map(Some),
                 Ok(Route::Create) => create::check(&site, &head).map(|()| None).map_err(Reply::refusal),
                 Ok(_) => Ok(None),
@@ -171,7 +176,6 @@ pub(crate) fn expect(sites: Sites) -> Expect {
                 Err(mut reply) => {
                     // The body that the client holds back, or sends all the same, is not wanted.
                     reply.close = true;
-                    let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
                     Err(exchange.respond(reply, cors))
                 }
             }

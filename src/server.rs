@@ -238,7 +238,7 @@ async fn serve_here<F, I, S, B>(
     let connect = |socket: Socket, peer: Option<SocketAddr>, seat: Seat| {
         let (serving, tls, phases) = (Rc::clone(&current.borrow()), tls.clone(), phases.clone());
         let cut = reached(phases.clone(), Phase::Cut);
-        let logger = root.new(slog::o!("peer" => peer_name(peer)));
+        let logger = root.new(slog::o!("peer" => slog::FnValue(move |_| peer_name(peer))));
         actix_rt::spawn(async move {
             let _seat = seat;
             let (service, Patience { limits, .. }) = &*serving;

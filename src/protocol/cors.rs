@@ -107,16 +107,16 @@ impl Cors {
         };
         let text = std::str::from_utf8(origin).ok().filter(|text| is_plain(origin) && allow_origin.is_match(text));
         let Some(origin) = text else { return CorsAnswer::Refused };
-        let mut headers = vec![("access-control-allow-origin", origin.to_owned()), ("vary", "Origin".to_owned())];
+        let mut headers = vec![("access-control-allow-origin", origin.to_owned().into()), ("vary", "Origin".into())];
         if self.allow_credentials {
-            headers.push(("access-control-allow-credentials", "true".to_owned()));
+            headers.push(("access-control-allow-credentials", "true".into()));
         }
         if is_options {
-            headers.push(("access-control-allow-methods", self.methods.clone()));
-            headers.push(("access-control-allow-headers", self.request_headers.clone()));
-            headers.push(("access-control-max-age", self.max_age.clone()));
+            headers.push(("access-control-allow-methods", self.methods.clone().into()));
+            headers.push(("access-control-allow-headers", self.request_headers.clone().into()));
+            headers.push(("access-control-max-age", self.max_age.clone().into()));
         } else {
-            headers.push(("access-control-expose-headers", self.exposed_headers.clone()));
+            headers.push(("access-control-expose-headers", self.exposed_headers.clone().into()));
         }
         CorsAnswer::Headers(headers)
     }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn headers(list: &[(&'static str, &str)]) -> CorsAnswer {
-        CorsAnswer::Headers(list.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+        CorsAnswer::Headers(list.iter().map(|(name, value)| (*name, (*value).to_owned().into())).collect())
     }
 
     #[test]

@@ -10,7 +10,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// The header that tells when an upload expires.
 #[must_use]
 pub fn header(expires_at_secs: u64) -> Header {
-    ("upload-expires", http_date(expires_at_secs))
+    ("upload-expires", http_date(expires_at_secs).into())
 }
 
 /// A time in seconds since the Unix epoch as an IMF-fixdate (RFC 9110, 5.6.7). What lies beyond the year 9999 is
@@ -44,7 +44,7 @@ mod tests {
             (LAST_SECOND, "Fri, 31 Dec 9999 23:59:59 GMT"),
             (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
         ] {
-            assert_eq!(header(secs), ("upload-expires", date.to_owned()));
+            assert_eq!(header(secs), ("upload-expires", date.to_owned().into()));
         }
     }
 

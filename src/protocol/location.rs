@@ -58,13 +58,12 @@ pub struct LocationRules {
 /// but the request names no host that could be in a URL.
 #[must_use]
 pub fn location(id: &UploadId, rules: &LocationRules, fields: &dyn Fields, tls: bool) -> String {
-    let path = format!("{}{}", rules.base.path, percent::encode(id.as_str()));
     let origin = match &rules.base.origin {
         Some(origin) => Some(origin.clone()),
         None if rules.absolute => origin(rules, fields, tls),
         None => None,
     };
-    origin.unwrap_or_default() + &path
+    [origin.as_deref().unwrap_or_default(), &rules.base.path, &percent::encode(id.as_str())].concat()
 }
 
 /// Scheme and host as the client sees them. `Forwarded` (RFC 7239) wins over the older headers; of a list, the first

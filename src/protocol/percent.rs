@@ -22,6 +22,10 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
 
 /// Encodes a text as a path: everything but slashes and what may stand in a segment as it is.
 pub(crate) fn encode(text: &str) -> String {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        // As an id that is made here.
+        return text.to_owned();
+    }
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte == b'/' || is_segment(byte) {

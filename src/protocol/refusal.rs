@@ -148,9 +148,9 @@ impl Refusal {
     pub fn headers(self) -> Vec<Header> {
         match self {
             // tus 1.0.0, "Tus-Resumable": the 412 MUST name the versions that would do.
-            Self::UnsupportedVersion => vec![("tus-version", VERSION.to_owned())],
-            Self::MethodNotAllowed { allow } => vec![("allow", allow.to_owned())],
-            Self::Overloaded => vec![("retry-after", RETRY_AFTER_SECS.to_owned())],
+            Self::UnsupportedVersion => vec![("tus-version", VERSION.into())],
+            Self::MethodNotAllowed { allow } => vec![("allow", allow.into())],
+            Self::Overloaded => vec![("retry-after", RETRY_AFTER_SECS.into())],
             _ => Vec::new(),
         }
     }
@@ -302,9 +302,9 @@ mod tests {
 
     #[test]
     fn some_refusals_bring_headers() {
-        assert_eq!(Refusal::UnsupportedVersion.headers(), [("tus-version", "1.0.0".to_owned())]);
-        assert_eq!(ALLOW.headers(), [("allow", "POST".to_owned())]);
-        assert_eq!(Refusal::Overloaded.headers(), [("retry-after", "1".to_owned())]);
+        assert_eq!(Refusal::UnsupportedVersion.headers(), [("tus-version", "1.0.0".into())]);
+        assert_eq!(ALLOW.headers(), [("allow", "POST".into())]);
+        assert_eq!(Refusal::Overloaded.headers(), [("retry-after", "1".into())]);
         assert_eq!(Refusal::Internal.headers(), []);
     }
 

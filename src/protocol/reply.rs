@@ -28,23 +28,23 @@ pub struct Snapshot {
 /// What every answer carries but those to refused origins: the version, and that browsers must not guess types.
 #[must_use]
 pub fn common() -> Vec<Header> {
-    vec![("tus-resumable", VERSION.to_owned()), ("x-content-type-options", "nosniff".to_owned())]
+    vec![("tus-resumable", VERSION.into()), ("x-content-type-options", "nosniff".into())]
 }
 
 /// The answer to OPTIONS: what the server can do.
 #[must_use]
 pub fn options(rules: &Rules) -> Vec<Header> {
-    let mut headers = vec![("tus-version", VERSION.to_owned())];
+    let mut headers = vec![("tus-version", VERSION.into())];
     // tus 1.0.0, "Tus-Extension": without any extension the header MUST be left out.
     let extensions = rules.extensions.header();
     if !extensions.is_empty() {
-        headers.push(("tus-extension", extensions));
+        headers.push(("tus-extension", extensions.into()));
     }
     if let Some(limit) = rules.max_size {
-        headers.push(("tus-max-size", limit.to_string()));
+        headers.push(("tus-max-size", limit.to_string().into()));
     }
     if rules.extensions.checksum {
-        headers.push(("tus-checksum-algorithm", checksum::algorithms_header()));
+        headers.push(("tus-checksum-algorithm", checksum::algorithms_header().into()));
     }
     headers
 }
@@ -52,16 +52,16 @@ pub fn options(rules: &Rules) -> Vec<Header> {
 /// The answer to a creation. `offset` is given if the request brought bytes.
 #[must_use]
 pub fn created(location: String, offset: Option<u64>, expires_at_secs: Option<u64>) -> Vec<Header> {
-    let offset = offset.map(|offset| ("upload-offset", offset.to_string()));
+    let offset = offset.map(|offset| ("upload-offset", offset.to_string().into()));
     let expires = expires_at_secs.map(expiration::header);
-    [Some(("location", location)), offset, expires].into_iter().flatten().collect()
+    [Some(("location", location.into())), offset, expires].into_iter().flatten().collect()
 }
 
 /// The answer to a PATCH: the new offset.
 #[must_use]
 pub fn appended(offset: u64, expires_at_secs: Option<u64>) -> Vec<Header> {
     let expires = expires_at_secs.map(expiration::header);
-    [Some(("upload-offset", offset.to_string())), expires].into_iter().flatten().collect()
+    [Some(("upload-offset", offset.to_string().into())), expires].into_iter().flatten().collect()
 }
 
 /// The answer to HEAD. It must not be cached (tus 1.0.0, "HEAD"), and names the upload's length as that of the body
@@ -70,13 +70,13 @@ pub fn appended(offset: u64, expires_at_secs: Option<u64>) -> Vec<Header> {
 pub fn inspected(snapshot: &Snapshot) -> Vec<Header> {
     let length = snapshot.length.filter(|_| !snapshot.deferred).map(|length| length.to_string());
     let headers = [
-        Some(("cache-control", "no-store".to_owned())),
-        snapshot.offset.map(|offset| ("upload-offset", offset.to_string())),
-        length.clone().map(|length| ("upload-length", length)),
-        snapshot.deferred.then(|| ("upload-defer-length", "1".to_owned())),
-        length.map(|length| ("content-length", length)),
-        snapshot.raw_metadata.clone().map(|raw| ("upload-metadata", raw)),
-        snapshot.raw_concat.clone().map(|raw| ("upload-concat", raw)),
+        Some(("cache-control", "no-store".into())),
+        snapshot.offset.map(|offset| ("upload-offset", offset.to_string().into())),
+        length.clone().map(|length| ("upload-length", length.into())),
+        snapshot.deferred.then(|| ("upload-defer-length", "1".into())),
+        length.map(|length| ("content-length", length.into())),
+        snapshot.raw_metadata.clone().map(|raw| ("upload-metadata", raw.into())),
+        snapshot.raw_concat.clone().map(|raw| ("upload-concat", raw.into())),
         snapshot.expires_at_secs.map(expiration::header),
     ];
     headers.into_iter().flatten().collect()
@@ -93,27 +93,27 @@ pub fn downloaded(
     disposition: String,
 ) -> (u16, Vec<Header>) {
     let mut headers = vec![
-        ("accept-ranges", "bytes".to_owned()),
-        ("etag", etag.to_owned()),
-        ("last-modified", http_date(whole_secs(modified))),
+        ("accept-ranges", "bytes".into()),
+        ("etag", etag.to_owned().into()),
+        ("last-modified", http_date(whole_secs(modified)).into()),
     ];
     let (status, sent) = match download {
         Download::Full => (200, Some(length)),
         Download::Part { first, last } => {
-            headers.push(("content-range", format!("bytes {first}-{last}/{length}")));
+            headers.push(("content-range", format!("bytes {first}-{last}/{length}").into()));
             (206, Some(last - first + 1))
         }
         Download::NotModified => (304, None),
         Download::PreconditionFailed => (412, None),
         Download::Unsatisfiable => {
-            headers.push(("content-range", format!("bytes */{length}")));
+            headers.push(("content-range", format!("bytes */{length}").into()));
             (416, None)
         }
     };
     if let Some(sent) = sent {
-        headers.push(("content-type", content_type));
-        headers.push(("content-disposition", disposition));
-        headers.push(("content-length", sent.to_string()));
+        headers.push(("content-type", content_type.into()));
+        headers.push(("content-disposition", disposition.into()));
+        headers.push(("content-length", sent.to_string().into()));
     }
     (status, headers)
 }
@@ -122,8 +122,7 @@ pub fn downloaded(
 /// locked, may be there the next moment.
 #[must_use]
 pub fn refused(refusal: Refusal) -> Vec<Header> {
-    let mut headers =
-        vec![("content-type", "text/plain; charset=utf-8".to_owned()), ("cache-control", "no-store".to_owned())];
+    let mut headers = vec![("content-type", "text/plain; charset=utf-8".into()), ("cache-control", "no-store".into())];
     headers.extend(refusal.headers());
     headers
 }

@@ -57,7 +57,8 @@ pub fn route(line_method: &str, fields: &dyn Fields, raw_path: &str, rules: &Rul
     if method == "OPTIONS" {
         return Ok(Route::Options);
     }
-    let raw_path = raw_path.split(['?', '#']).next().unwrap_or_default();
+    let end = raw_path.bytes().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(raw_path.len());
+    let raw_path = &raw_path[..end];
     let (path, base) = (percent::decode(raw_path), percent::decode(&rules.base_path));
     let Some((path, base)) = path.zip(base) else {
         return check_version(method, fields).and(Err(Refusal::UploadNotFound));

@@ -32,7 +32,7 @@ pub(super) async fn admit(site: &Site, head: &Head<'_>, id: &UploadId) -> Result
         declared_length,
         announced: content_length,
         tentative: checksum.is_some(),
-        request_id: Arc::clone(&head.exchange.request_id),
+        request_id: Arc::clone(head.exchange.request_id()),
         peer: head.exchange.peer(),
     };
     match site.uploads.begin(id, appending).await {

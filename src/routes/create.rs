@@ -62,7 +62,7 @@ async fn first_bytes(
         declared_length: None,
         announced: body.content_length,
         tentative: body.checksum.is_some(),
-        request_id: Arc::clone(&head.exchange.request_id),
+        request_id: Arc::clone(head.exchange.request_id()),
         peer: head.exchange.peer(),
     };
     let taken = match site.uploads.begin(id, appending).await {
@@ -75,9 +75,9 @@ async fn first_bytes(
     let received = taken.received;
     let mut reply = match taken.outcome {
         Ok(committed) => Reply::new(201, reply::created(location, Some(committed.offset), committed.expires_at_secs)),
-        Err(refusal) => {
-            Reply::refusal(refusal).with([("location", location)]).with(created.expires_at_secs.map(expiration::header))
-        }
+        Err(refusal) => Reply::refusal(refusal)
+            .with([("location", location.into())])
+            .with(created.expires_at_secs.map(expiration::header)),
     };
     reply.received = received;
     reply

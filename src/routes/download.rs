@@ -39,7 +39,7 @@ pub(super) async fn download(site: &Site, head: &Head<'_>, id: &UploadId) -> Rep
     };
     headers.retain(|(name, _)| *name != "content-length");
     let len = range.end - range.start;
-    let logger = head.exchange.logger().clone();
+    let logger = head.exchange.logger();
     let chunks = stream::try_unfold((reader, range), move |(mut reader, range)| {
         let logger = logger.clone();
         async move {
@@ -71,6 +71,6 @@ pub(super) fn headers(record: &Record, outcome: Download) -> (u16, Vec<Header>) 
     let (status, mut headers) =
         reply::downloaded(outcome, record.length, &record.etag, record.modified, content_type, disposition);
     // What people upload must not run as a script of this origin, whatever a browser makes of it.
-    headers.push(("content-security-policy", "sandbox; default-src 'none'".to_owned()));
+    headers.push(("content-security-policy", "sandbox; default-src 'none'".into()));
     (status, headers)
 }

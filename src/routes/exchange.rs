@@ -1,63 +1,33 @@
 //! One request and its reply: the request's id, its line in the log, and the headers that every reply carries.
 
-use std::{cell::Cell, io, net::SocketAddr, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    io,
+    net::{SocketAddr, SocketAddrV4},
+    pin::Pin,
+    sync::Arc,
+    time::Instant,
+};
 
 use actix_http::{
     ConnectionType, RequestHead, Response, StatusCode,
     body::{self, BodySize, BoxBody, MessageBody},
-    header::{HeaderMap, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
 use futures_util::Stream;
 use slog::{Logger, info, o};
-use wharf_actors::UploadId;
 
-use super::Site;
+use super::{
+    Site,
+    fields::{self, Lines},
+    request_id,
+};
 use crate::{
-    metrics::{Ended, Method, Metrics},
+    metrics::{Ended, Method},
     protocol::{Fields, Header, Refusal, cors::CorsAnswer, reply, route},
-    server::{BodyKind, peer_name},
+    server::peer_name,
     telemetry::hostile,
 };
-
-/// The longest `X-Request-ID` that is taken over.
-const REQUEST_ID_MAX: usize = 128;
-
-/// The fields of a request, read out of actix's map. That of its length is not in there: the server keeps it.
-pub(super) struct Lines<'a> {
-    map: &'a HeaderMap,
-    content_length: Option<String>,
-}
-
-impl<'a> Lines<'a> {
-    pub(super) fn new(map: &'a HeaderMap, body: Option<BodyKind>) -> Self {
-        let content_length = match body {
-            Some(BodyKind::Length(length)) => Some(length.to_string()),
-            Some(BodyKind::None | BodyKind::Chunked) | None => None,
-        };
-        Self { map, content_length }
-    }
-}
-
-impl Fields for Lines<'_> {
-    fn first(&self, name: &str) -> Option<&[u8]> {
-        match name {
-            "content-length" => self.content_length.as_deref().map(str::as_bytes),
-            _ => self.map.get(name).map(HeaderValue::as_bytes),
-        }
-    }
-
-    fn count(&self, name: &str) -> usize {
-        self.lines(name).len()
-    }
-
-    fn lines(&self, name: &str) -> Vec<&[u8]> {
-        match name {
-            "content-length" => self.first(name).into_iter().collect(),
-            _ => self.map.get_all(name).map(HeaderValue::as_bytes).collect(),
-        }
-    }
-}
 
 /// What is sent of an upload.
 pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>>>>;
@@ -114,27 +84,69 @@ impl Reply {
 /// One request, from its head to the last byte of its reply. Its end is its line in the log, also when the client went
 /// away in between and the handler was dropped.
 pub(super) struct Exchange {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) request_id: Arc<str>,
     is_options: bool,
     line: Line,
 }
 
 /// The line in the log, written when it is dropped.
 struct Line {
-    logger: Logger,
-    metrics: Arc<Metrics>,
+    site: Arc<Site>,
     counted: Method,
-    on: bool,
-    method: String,
+    method: actix_http::Method,
     path: String,
+    request_id: Arc<str>,
     peer: Option<SocketAddr>,
     started: Instant,
     status: Cell<Option<u16>>,
     code: Cell<Option<&'static str>>,
     received: Cell<u64>,
     sent: Cell<u64>,
+}
+
+impl Line {
+    /// Names the request. Few requests need one before their end.
+    fn logger(&self) -> Logger {
+        self.site.logger.new(o!("request_id" => Arc::clone(&self.request_id)))
+    }
+}
+
+/// A client's address, written out when a line is.
+struct Peer(Option<SocketAddr>);
+
+impl slog::Value for Peer {
+    fn serialize(&self, _: &slog::Record<'_>, key: slog::Key, serializer: &mut dyn slog::Serializer) -> slog::Result {
+        match self.0 {
+            Some(SocketAddr::V4(address)) => serializer.emit_str(key, written(address, &mut [0; 21])),
+            other => serializer.emit_str(key, &peer_name(other)),
+        }
+    }
+}
+
+/// The same as the standard library writes, which takes many times as long: each request has one. `text` has room for the
+/// longest.
+fn written(address: SocketAddrV4, text: &mut [u8; 21]) -> &str {
+    let mut begin = text.len();
+    let mut push = |mut number: u16, before: Option<u8>| {
+        loop {
+            begin -= 1;
+            text[begin] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        if let Some(before) = before {
+            begin -= 1;
+            text[begin] = before;
+        }
+    };
+    let [first, second, third, fourth] = address.ip().octets().map(u16::from);
+    push(address.port(), Some(b':'));
+    for octet in [fourth, third, second] {
+        push(octet, Some(b'.'));
+    }
+    push(first, None);
+    std::str::from_utf8(&text[begin..]).unwrap_or_default()
 }
 
 /// The refusal's code, on the lines of refused requests only.
@@ -151,42 +163,29 @@ impl Drop for Line {
         let (at, status) = (Instant::now(), self.status.get().unwrap_or(0));
         let took = at.duration_since(self.started);
         let (code, sent_bytes) = (self.code.get(), self.sent.get());
-        self.metrics.ended(Ended { method: self.counted, status, code, sent_bytes, took, at });
-        if !self.on {
+        self.site.metrics.ended(Ended { method: self.counted, status, code, sent_bytes, took, at });
+        if !self.site.config.log_requests {
             return;
         }
         let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let peer = peer_name(self.peer);
-        info!(self.logger, "{}", if status == 0 { "request aborted" } else { "request" };
-            "method" => hostile(&self.method), "path" => hostile(&self.path), "status" => status,
+        info!(self.logger(), "{}", if status == 0 { "request aborted" } else { "request" };
+            "method" => hostile(self.method.as_str()), "path" => hostile(&self.path), "status" => status,
             Code(code), "received_bytes" => self.received.get(), "sent_bytes" => sent_bytes,
-            "duration_us" => duration_us, "peer" => peer);
+            "duration_us" => duration_us, "peer" => Peer(self.peer));
     }
 }
 
 impl Exchange {
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.line.peer
-    }
-
-    pub(super) fn new(head: &RequestHead, peer: Option<SocketAddr>, site: &Site) -> Self {
-        let given = head.headers.get("x-request-id").map(HeaderValue::as_bytes);
-        let is_plain = |id: &&[u8]| (1..=REQUEST_ID_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
-        let given = given.filter(is_plain).and_then(|id| std::str::from_utf8(id).ok());
-        let request_id: Arc<str> = given.map_or_else(|| UploadId::random().as_str().into(), Arc::from);
-        let method = head.method.as_str().to_owned();
-        let lines = Lines::new(&head.headers, None);
-        let counted = Method::of(route::method(&method, &lines));
+    pub(super) fn new(head: &RequestHead, fields: &Lines<'_>, peer: Option<SocketAddr>, site: &Arc<Site>) -> Self {
+        let request_id = request_id::given(fields.first("x-request-id")).unwrap_or_else(request_id::fresh);
+        let counted = Method::of(route::method(head.method.as_str(), fields));
         site.metrics.began(counted);
-        let is_options = counted == Method::Options;
-        let path = head.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
         let line = Line {
-            logger: site.logger.new(o!("request_id" => request_id.to_string())),
-            metrics: Arc::clone(&site.metrics),
+            site: Arc::clone(site),
             counted,
-            on: site.config.log_requests,
-            method: method.clone(),
-            path: path.clone(),
+            method: head.method.clone(),
+            path: head.uri.path_and_query().map_or("", |path| path.as_str()).to_owned(),
+            request_id,
             peer,
             started: Instant::now(),
             status: Cell::new(None),
@@ -194,7 +193,23 @@ impl Exchange {
             received: Cell::new(0),
             sent: Cell::new(0),
         };
-        Self { method, path, request_id, is_options, line }
+        Self { is_options: counted == Method::Options, line }
+    }
+
+    pub(super) fn method(&self) -> &str {
+        self.line.method.as_str()
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.line.path
+    }
+
+    pub(super) fn request_id(&self) -> &Arc<str> {
+        &self.line.request_id
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.line.peer
     }
 
     /// Whether it is, or may be, a browser's preflight.
@@ -202,8 +217,8 @@ impl Exchange {
         self.is_options
     }
 
-    pub(super) fn logger(&self) -> &Logger {
-        &self.line.logger
+    pub(super) fn logger(&self) -> Logger {
+        self.line.logger()
     }
 
     /// Builds the response, with what belongs on each, and hands it the line in the log to be written at its end.
@@ -214,10 +229,11 @@ impl Exchange {
         self.line.status.set(is_heard.then_some(status.as_u16()));
         self.line.code.set(reply.code);
         self.line.received.set(reply.received);
-        let is_head = self.method == "HEAD";
+        let is_head = self.method() == "HEAD";
         // actix writes this header by itself, from the size of the body.
         let told_length = reply.headers.iter().find(|(name, _)| *name == "content-length");
         let told_length = told_length.and_then(|(_, length)| length.parse().ok());
+        let request_id = Arc::clone(&self.line.request_id);
         let body = match reply.body {
             Body::Empty if is_head && told_length.is_some() => {
                 BoxBody::new(Logged { body: BoxBody::new(Told(told_length.unwrap_or(0))), line: self.line })
@@ -237,18 +253,15 @@ impl Exchange {
             }
         };
         let mut response = Response::with_body(status, body);
-        let mut headers = if reply.bare { Vec::new() } else { reply::common() };
-        headers.push(("x-request-id", self.request_id.to_string()));
+        let headers = response.headers_mut();
+        if !reply.bare {
+            reply::common().into_iter().for_each(|header| fields::append(headers, header));
+        }
+        fields::append(headers, ("x-request-id", request_id.to_string().into()));
         if let CorsAnswer::Headers(allowed) = cors {
-            headers.extend(allowed);
+            allowed.into_iter().for_each(|header| fields::append(headers, header));
         }
-        headers.extend(reply.headers);
-        for (name, value) in headers {
-            // A value that can't be in a header at all was let through by nobody; leaving it out is the safe side.
-            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
-                response.headers_mut().append(HeaderName::from_static(name), value);
-            }
-        }
+        reply.headers.into_iter().for_each(|header| fields::append(headers, header));
         if reply.close {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
@@ -296,5 +309,27 @@ impl MessageBody for Logged {
             self.line.sent.set(self.line.sent.get() + bytes.len() as u64);
         }
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn an_address_is_written_as_the_standard_library_does(ip: [u8; 4], port: u16) {
+            let address = SocketAddrV4::new(ip.into(), port);
+            let mut text = [0; 21];
+            proptest::prop_assert_eq!(written(address, &mut text), address.to_string());
+        }
+    }
+
+    #[test]
+    fn the_shortest_and_the_longest_address_have_room() {
+        for text in ["0.0.0.0:0", "255.255.255.255:65535", "127.0.0.1:80"] {
+            let mut room = [0; 21];
+            assert_eq!(written(text.parse().unwrap(), &mut room), text);
+        }
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn greeting(site: &Site) -> Reply {
         "Welcome to wharf\n================\n\nThis is a server for resumable uploads (tus {VERSION}).\n\nSend uploads to {}\n",
         site.config.rules.base_path
     );
-    let mut reply = Reply::new(200, vec![("content-type", "text/plain; charset=utf-8".to_owned())]).with(vary(site));
+    let mut reply = Reply::new(200, vec![("content-type", "text/plain; charset=utf-8".into())]).with(vary(site));
     reply.body = Body::Text(text);
     reply
 }
@@ -27,8 +27,8 @@ pub(super) fn page(site: &Site, head: &Head<'_>, file: PageFile) -> Reply {
     if is_known(&head.fields, etag) {
         return Reply::new(304, headers);
     }
-    if head.exchange.method == "HEAD" {
-        return Reply::new(200, headers).with([("content-length", bytes.len().to_string())]);
+    if head.exchange.method() == "HEAD" {
+        return Reply::new(200, headers).with([("content-length", bytes.len().to_string().into())]);
     }
     let mut reply = Reply::new(200, headers);
     reply.body = Body::Ready(Bytes::clone(bytes));
@@ -38,5 +38,5 @@ pub(super) fn page(site: &Site, head: &Head<'_>, file: PageFile) -> Reply {
 /// The root has two forms when both are on.
 fn vary(site: &Site) -> Option<Header> {
     let rules = &site.config.rules;
-    (rules.page && rules.greeting).then(|| ("vary", "Accept".to_owned()))
+    (rules.page && rules.greeting).then(|| ("vary", "Accept".into()))
 }

@@ -72,6 +72,13 @@ impl Back {
         self.meter.waiting.fetch_sub(std::mem::take(&mut batch.lines), Ordering::Relaxed);
     }
 
+    #[expect(clippy::disallowed_methods, reason = "there is nothing to wait for: this is to let lines come together")]
+    fn rest(&self) {
+        if let Some(rest) = self.rest {
+            thread::sleep(rest);
+        }
+    }
+
     fn tell_of_drops(&self, batch: &mut Batch) {
         let count = self.meter.untold.swap(0, Ordering::Relaxed);
         if count == 0 {
@@ -106,9 +113,7 @@ impl Drain for Back {
         // What waits behind this line will be here at once; else this was the last for now.
         if behind <= 0 {
             self.write(batch);
-            if let Some(rest) = self.rest {
-                thread::sleep(rest);
-            }
+            self.rest();
         }
         Ok(())
     }

@@ -58,6 +58,16 @@ pub(super) fn is_plain_ascii(text: &str) -> bool {
     every_byte(text, |byte| matches!(byte, b' '..=b'~'))
 }
 
+/// Whether it is a value that most often is logged, and can't be taken for another part of the line.
+pub(super) fn is_word(text: &str) -> bool {
+    !text.is_empty() && every_byte(text, |byte| matches!(byte, b'!' | b'#'..=b'+' | b'-'..=b'[' | b']'..=b'~'))
+}
+
+/// Whether a string of JSON holds it as it is.
+pub(super) fn is_json_as_it_is(text: &str) -> bool {
+    every_byte(text, |byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'))
+}
+
 /// Looks at each byte to the end, which many at once can be, where a loop that may break goes from one to the next.
 fn every_byte(text: &str, is: impl Fn(u8) -> bool) -> bool {
     text.bytes().fold(true, |all, byte| all & is(byte))
@@ -90,8 +100,7 @@ pub(super) fn push_text(line: &mut String, text: &str) {
 
 /// Adds a value: as it is when nothing in it could be taken for another part of the line, else quoted and escaped.
 pub(super) fn push_value(line: &mut String, value: &str) {
-    let is_word = |byte| matches!(byte, b'!' | b'#'..=b'+' | b'-'..=b'[' | b']'..=b'~');
-    if !value.is_empty() && every_byte(value, is_word) {
+    if is_word(value) {
         line.push_str(value);
         return;
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use slog::Record;
 
 use super::{
-    escape::{is_plain_ascii, push_json},
+    escape::{is_json_as_it_is, push_json},
     line::{Value, push_number, push_signed},
     name_of, stamp,
 };
@@ -24,9 +24,10 @@ pub(super) fn begin(line: &mut String, record: &Record<'_>) {
 
 /// Adds `,"key":value`.
 pub(super) fn field(line: &mut String, key: &str, value: Value<'_>) {
-    line.push(',');
-    push_string(line, key);
-    line.push(':');
+    line.push_str(",\"");
+    // Keys are wharf's own words.
+    line.push_str(key);
+    line.push_str("\":");
     match value {
         Value::Text(text) => push_string(line, text),
         Value::Arguments(arguments) => push_arguments(line, arguments),
@@ -43,7 +44,7 @@ pub(super) fn field(line: &mut String, key: &str, value: Value<'_>) {
 }
 
 fn push_string(line: &mut String, text: &str) {
-    if is_plain_ascii(text) && !text.bytes().any(|byte| matches!(byte, b'"' | b'\\')) {
+    if is_json_as_it_is(text) {
         line.push('"');
         line.push_str(text);
         line.push('"');
@@ -53,15 +54,18 @@ fn push_string(line: &mut String, text: &str) {
 }
 
 fn push_arguments(line: &mut String, arguments: &fmt::Arguments<'_>) {
-    match arguments.as_str() {
-        Some(text) => push_string(line, text),
-        None => {
-            let begin = line.len();
-            // Writing to a String can't fail, and a value that fails stays as far as it came.
-            let _ = line.write_fmt(*arguments);
-            let written = line.split_off(begin);
-            push_string(line, &written);
-        }
+    if let Some(text) = arguments.as_str() {
+        return push_string(line, text);
+    }
+    let begin = line.len();
+    line.push('"');
+    // Writing to a String can't fail, and a value that fails stays as far as it came.
+    let _ = line.write_fmt(*arguments);
+    if is_json_as_it_is(&line[begin + 1..]) {
+        line.push('"');
+    } else {
+        let written = line.split_off(begin);
+        push_other(line, &written[1..]);
     }
 }
 

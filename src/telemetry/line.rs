@@ -164,7 +164,7 @@ pub(super) fn push_number(line: &mut String, mut number: u64) {
             break;
         }
     }
-    line.push_str(std::str::from_utf8(&digits[begin..]).unwrap_or_default());
+    line.extend(digits[begin..].iter().map(|digit| char::from(*digit)));
 }
 
 /// The same for one that may be below zero.

@@ -264,7 +264,7 @@ fn a_value_may_log_while_it_is_logged() {
 #[test]
 fn every_kind_of_value_has_its_form() {
     let log = |root: &Logger| {
-        let error = io::Error::new(io::ErrorKind::Other, "no \"way\"");
+        let error = io::Error::other("no \"way\"");
         info!(root, "{}", "all"; "u8" => u8::MAX, "i8" => i8::MIN, "u16" => u16::MAX, "i16" => i16::MIN,
             "u32" => u32::MAX, "i32" => i32::MIN, "u64" => u64::MAX, "i64" => i64::MIN, "usize" => 0_usize,
             "isize" => -1_isize, "u128" => u128::MAX, "i128" => i128::MIN, "f32" => 0.1_f32, "f64" => -1e21,
