@@ -51,19 +51,21 @@ fn main() -> ExitCode {
     actix_rt::System::new().block_on(run(loaded, source, logger, control))
 }
 
-/// Has the allocator give back at once what is free, and not in pages of 2 MiB, of which each thread would use little. That is
-/// 40 MiB less at rest, and a third less with the memory budget full (`just bench-s3-memory`); no more processor time was
-/// seen for it.
+/// Has the allocator give back soon what is free, and not in pages of 2 MiB, of which each thread would use little. That is
+/// 40 MiB less at rest, and a third less with the memory budget full (`just bench-s3-memory`). Not at once: memory that is
+/// taken again within some milliseconds would be paid for again, page by page (a tenth of the processor time of uploads
+/// that share 16 connections, more into S3, for 6 MiB).
 fn keep_memory_small() {
     /// mimalloc's `mi_option_purge_delay`, in milliseconds, which the crate does not name.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    const SOON_MILLIS: std::ffi::c_long = 20;
     // A kernel that doesn't know this has no such pages.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     // SAFETY: `mi_option_set` may be called at any time; it stores a number in a table that has more entries than this, and
     // no other thread runs yet.
     #[expect(unsafe_code, reason = "the allocator can't be told otherwise")]
     unsafe {
-        libmimalloc_sys::mi_option_set(PURGE_DELAY, 0);
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, SOON_MILLIS);
     }
 }
 

@@ -23,7 +23,7 @@ const OUTSIDE: &[&str] = &[
     "tokio::",
     "actix",
     "futures_util::",
-    "async_channel::",
+    "crossbeam_channel::",
     "rustix::",
     "socket2::",
     "slog::",
@@ -205,7 +205,7 @@ const RULES: &[Rule] = &[
             // In builds for tests.
             "wharf_actors::storage::faulty::trip",
         ],
-        never: &["std::fs", "std::net", "rustix::", "async_channel::"],
+        never: &["std::fs", "std::net", "rustix::", "crossbeam_channel::"],
         except: &["std::net::IpAddr", "std::net::Ipv6Addr", "std::net::SocketAddr"],
     },
     Rule {
@@ -284,7 +284,7 @@ const RULES: &[Rule] = &[
             "wharf_actors::storage::s3::client::{Call, Client, ClientError, ETag, ErrorKind}",
             "wharf_actors::storage::s3::retry::",
         ],
-        never: &["std::fs", "std::net", "rustix::", "async_channel::"],
+        never: &["std::fs", "std::net", "rustix::", "crossbeam_channel::"],
         except: &[],
     },
     Rule { room: "wharf_actors::post", own: &[], never: &["std::fs", "std::net"], except: &[] },

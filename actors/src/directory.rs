@@ -167,6 +167,7 @@ impl Directory {
         Policy {
             sync_finish: self.durability != Durability::None,
             sync_always: self.durability == Durability::Always,
+            finish_with_write: self.storage.finishes_with_write(),
             max_size: self.live.max_size(),
         }
     }
@@ -180,8 +181,8 @@ impl Directory {
     }
 
     /// Takes what is remembered of an upload, for its new owner.
-    pub(crate) fn take_history(&self, id: &UploadId) -> Option<Box<History>> {
-        self.histories.remove(id).map(|(_, history)| Box::new(Arc::unwrap_or_clone(history)))
+    pub(crate) fn take_history(&self, id: &UploadId) -> Option<Arc<History>> {
+        self.histories.remove(id).map(|(_, history)| history)
     }
 
     /// What is remembered of an upload that has no owner.
@@ -190,8 +191,8 @@ impl Directory {
     }
 
     /// Remembers an upload's history for a while. Its owner gives it away at its end.
-    pub(crate) fn keep(&self, id: &UploadId, history: Box<History>) {
-        self.histories.insert(id.clone(), Arc::from(history));
+    pub(crate) fn keep(&self, id: &UploadId, history: Arc<History>) {
+        self.histories.insert(id.clone(), history);
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use async_channel::Sender;
+use crossbeam_channel::Sender;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -54,7 +54,7 @@ impl Disk {
     pub fn start(workers: usize, queue: usize) -> io::Result<Arc<Self>> {
         let room = queue.max(1);
         let syncs = Arc::<committer::Syncs>::default();
-        let (commits, requests) = async_channel::unbounded();
+        let (commits, requests) = crossbeam_channel::unbounded();
         let counter = Arc::clone(&syncs);
         thread::Builder::new().name("disk-commit".to_owned()).spawn(move || committer::run(&requests, &counter))?;
         let lane = |name| Queue::start(name, workers, room).map(Arc::new);
@@ -105,7 +105,7 @@ impl Disk {
             let stamp = gauge.admit_unbounded(0);
             let place = room.take(1).await.map_err(|_| stopped())?;
             let request = committer::Request { stamp, place: Some(place), target, ticket, reply };
-            commits.try_send(request).map_err(|_| stopped())?;
+            commits.send(request).map_err(|_| stopped())?;
             answer.await.map_err(|_| stopped())?
         })
     }

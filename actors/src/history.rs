@@ -6,10 +6,11 @@
 
 use std::{
     borrow::Cow,
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use smallvec::SmallVec;
 
 mod timeline;
 
@@ -99,7 +100,8 @@ pub(crate) struct History {
     began_nanos: u64,
     since: SystemTime,
     timeline: timeline::Track,
-    lines: VecDeque<Line>,
+    /// The first few have their place here: most uploads say little.
+    lines: SmallVec<[Line; 3]>,
     texts: usize,
     /// When the last request that might append ended; `None` while there is one.
     left_ms: Option<u32>,
@@ -111,7 +113,7 @@ impl History {
             began_nanos: now_nanos,
             since: SystemTime::now(),
             timeline: timeline::Track::default(),
-            lines: VecDeque::new(),
+            lines: SmallVec::new(),
             texts: 0,
             left_ms: Some(0),
         }
@@ -159,14 +161,13 @@ impl History {
         let offset = offset.unwrap_or(NO_OFFSET);
         let line = Line { at_ms: self.ms(now_nanos), level, message, offset, why, request_id };
         self.texts += line.text_bytes();
-        if self.lines.len() == self.lines.capacity() && self.lines.len() < LINES {
-            // In small steps: most uploads say little.
-            self.lines.reserve_exact(self.lines.len().max(2).min(LINES - self.lines.len()));
-        }
         while self.lines.len() >= LINES || (self.texts > TEXTS_BYTES && !self.lines.is_empty()) {
-            self.texts -= self.lines.pop_front().map_or(0, |line| line.text_bytes());
+            self.texts -= self.lines.remove(0).text_bytes();
         }
-        self.lines.push_back(line);
+        if self.lines.len() == self.lines.capacity() {
+            self.lines.reserve_exact(self.lines.len().min(LINES - self.lines.len()));
+        }
+        self.lines.push(line);
     }
 
     /// What is remembered, in full words.

@@ -26,9 +26,11 @@ impl UploadId {
         if text.is_empty() || text.len() > MAX_ID_BYTES {
             return Err(InvalidId);
         }
+        if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Ok(Self(text.into()));
+        }
         let reserved = [".info", ".lock", ".stop", ".part"];
-        if text.bytes().any(|byte| byte.is_ascii_control() || byte == b'\\')
-            || text.chars().any(char::is_control)
+        if text.chars().any(|character| character.is_control() || character == '\\')
             || reserved.iter().any(|suffix| text.ends_with(suffix))
         {
             return Err(InvalidId);
@@ -54,13 +56,7 @@ impl UploadId {
         let mut bytes = [0_u8; 16];
         #[expect(clippy::expect_used, reason = "no upload may be created with a guessable id")]
         getrandom::fill(&mut bytes).expect("the system's random source answers");
-        let mut text = String::with_capacity(32);
-        for byte in bytes {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-            }
-        }
-        Self(text.into())
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)).into())
     }
 
     /// The id as text.

@@ -132,6 +132,15 @@ pub struct Written {
     pub failure: Option<StorageError>,
 }
 
+/// What became of the last write of an upload, and of finishing it.
+#[derive(Debug, Clone)]
+pub struct LastWrite {
+    /// The write.
+    pub written: Written,
+    /// How finishing went, which was tried when all was written.
+    pub record: Option<Result<Record, StorageError>>,
+}
+
 /// An upload as found in the store.
 pub struct Opened {
     /// The owner's handle.
@@ -201,6 +210,11 @@ pub trait Storage: Send + Sync + 'static {
     /// Keeps a small named value for the service itself, and gives back what was there before. `None` only reads.
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>>;
 
+    /// Whether it gains by [`Blob::write_last`], and has it.
+    fn finishes_with_write(&self) -> bool {
+        false
+    }
+
     /// What it is called among other stores.
     fn name(&self) -> &'static str;
 
@@ -245,6 +259,17 @@ pub trait Blob: Send {
     /// Stores `data` at offset `at`, which equals the number of bytes stored so far. Short writes are continued.
     /// The future's error is never used for a failed write: that is [`Written::failure`].
     fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written>;
+
+    /// Stores `data` as [`Self::write`] does and, when all of it could be stored, finishes as [`Self::finish`] does. Only
+    /// for stores that say [`Storage::finishes_with_write`], whose operations do nothing before they are polled.
+    fn write_last(&mut self, at: u64, data: Vec<Bytes>, info: Info) -> Op<LastWrite> {
+        let (write, finish) = (self.write(at, data), self.finish(info));
+        Box::pin(async move {
+            let written = write.await?;
+            let record = if written.failure.is_none() { Some(finish.await) } else { None };
+            Ok(LastWrite { written, record })
+        })
+    }
 
     /// The memory that the bytes of the next write take. A store that keeps bytes beyond a write takes it over; what is
     /// given back is to be held until the write is done.

@@ -84,12 +84,13 @@ pub(crate) struct Upload {
     gauge: Arc<Gauge>,
     sight: Arc<Sight>,
     /// Made when there is something to remember.
-    history: Option<Box<History>>,
+    history: Option<Arc<History>>,
     /// When listeners were last told of the upload's progress; 0 before.
     progress_told_nanos: u64,
     /// The last lease ended because another request wanted the upload.
     overtaken: bool,
     logger: Logger,
+    /// When it last did something, which is now while it does. The clock is read once for each event.
     last_active_nanos: u64,
     timer_armed: bool,
     retired: bool,
@@ -143,13 +144,13 @@ impl Upload {
 
     /// Drives one event through the state machine and performs what it asks for.
     fn on(&mut self, event: Event<Asker, Pieces>, context: &mut Context<Self>) {
+        self.last_active_nanos = now_nanos();
         let mut effects = Vec::new();
         self.state.on(event, &mut effects);
         for effect in effects {
             self.perform(effect, context);
         }
-        self.last_active_nanos = now_nanos();
-        self.observe(self.last_active_nanos);
+        self.observe();
         if self.state.is_idle() && !self.timer_armed && !self.retired {
             self.arm_timer(if self.over || self.state.is_finished() { Duration::ZERO } else { REST_AFTER }, context);
         }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use async_channel::Receiver;
+use crossbeam_channel::Receiver;
 use rustix::{
     fs::{fdatasync, syncfs},
     io::{Errno, retry_on_intr},
@@ -53,7 +53,7 @@ pub(super) struct Syncs {
 
 /// The committer's life: takes all that wait, serves them, and looks again.
 pub(super) fn run(requests: &Receiver<Request>, syncs: &Syncs) {
-    while let Ok(first) = requests.recv_blocking() {
+    while let Ok(first) = requests.recv() {
         let mut batch = vec![first];
         while let Ok(next) = requests.try_recv() {
             batch.push(next);

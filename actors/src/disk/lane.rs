@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use async_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::{
     post::{Gauge, PoolReport, Stamp},
@@ -65,7 +65,7 @@ impl Staff {
 impl Queue {
     pub(super) fn start(name: &'static str, workers: usize, room: usize) -> io::Result<Self> {
         // Bounded by the room, which can change.
-        let (tasks, waiting) = async_channel::unbounded();
+        let (tasks, waiting) = crossbeam_channel::unbounded();
         let gauge = Gauge::new(name, "job", room);
         let queue = Self { tasks, waiting, room: Room::new(room), gauge, staff: Arc::default() };
         queue.hire(workers)?;
@@ -79,7 +79,7 @@ impl Queue {
     /// Puts a job into the queue once there is room. False when there is nobody any more to do it.
     pub(super) async fn put(&self, stamp: Stamp, work: Box<dyn FnOnce(Stamp) + Send>) -> bool {
         let Ok(place) = self.room.take(1).await else { return false };
-        self.tasks.try_send(Task::Do(Job { stamp, place, work })).is_ok()
+        self.tasks.send(Task::Do(Job { stamp, place, work })).is_ok()
     }
 
     /// Has so many threads, and room for so many jobs, from now on. Threads that leave end what they do; what waits
@@ -112,7 +112,7 @@ impl Queue {
         }
         for _ in wanted..self.staff.live.load(Ordering::Acquire) {
             // An unbounded queue whose receiver we hold takes it.
-            let _ = self.tasks.try_send(Task::Wake);
+            let _ = self.tasks.send(Task::Wake);
         }
         Ok(())
     }
@@ -132,16 +132,10 @@ impl Queue {
     }
 }
 
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // We hold a receiver ourselves, so the threads would never see the end of the senders.
-        self.tasks.close();
-    }
-}
-
-/// A worker's life: one job after the other, until there are too many workers, or the queue is closed and empty.
+/// A worker's life: one job after the other, until there are too many workers, or the queue's only sender is gone and
+/// nothing waits.
 fn work(waiting: &Receiver<Task>, staff: &Staff) {
-    while let Ok(task) = waiting.recv_blocking() {
+    while let Ok(task) = waiting.recv() {
         if let Task::Do(Job { mut stamp, place, work }) = task {
             drop(place);
             stamp.open();

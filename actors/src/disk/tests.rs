@@ -81,7 +81,7 @@ async fn those_who_wait_for_a_sync_together_share_it() {
     let volume: Volume = Arc::new(File::open(directory.path()).unwrap().into());
     let file = Arc::new(std::sync::OnceLock::from(File::create(directory.path().join("a")).unwrap()));
     let (replies, answers): (Vec<_>, Vec<_>) = (0..9).map(|_| oneshot::channel()).unzip();
-    let (sender, requests) = async_channel::unbounded();
+    let (sender, requests) = crossbeam_channel::unbounded();
     let gauge = Gauge::new("test_commit", "sync", 9);
     for (place, reply) in replies.into_iter().enumerate() {
         // Five on the volume, three on another one, one nobody knows where.

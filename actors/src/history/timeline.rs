@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::{Array, SmallVec};
+
 use crate::events::Interruption;
 
 /// The most bytes that the timeline of one upload takes.
@@ -127,8 +129,9 @@ struct Marked {
 /// The timeline while it grows.
 #[derive(Debug, Clone)]
 pub(super) struct Track {
-    points: Vec<Point>,
-    marks: Vec<Marked>,
+    /// The first few have their place here: to most uploads little happens.
+    points: SmallVec<[Point; 2]>,
+    marks: SmallVec<[Marked; 3]>,
     /// The last movement, which may not be a point.
     tip: Option<Point>,
     step_ms: u32,
@@ -137,7 +140,7 @@ pub(super) struct Track {
 
 impl Default for Track {
     fn default() -> Self {
-        Self { points: Vec::new(), marks: Vec::new(), tip: None, step_ms: STEP_MS, marks_lost: 0 }
+        Self { points: SmallVec::new(), marks: SmallVec::new(), tip: None, step_ms: STEP_MS, marks_lost: 0 }
     }
 }
 
@@ -157,15 +160,15 @@ impl Point {
     }
 }
 
-/// Makes room for one more, in small steps: to most uploads little happens.
-fn grow<T>(list: &mut Vec<T>, most: usize) {
+/// Makes room for one more, in steps that end at `most`.
+fn grow<A: Array>(list: &mut SmallVec<A>, most: usize) {
     if list.len() == list.capacity() {
-        list.reserve_exact(list.len().max(2).min(most - list.len()));
+        list.reserve_exact(list.len().min(most - list.len()));
     }
 }
 
 /// Drops every second one, the first stays.
-fn halve<T>(list: &mut Vec<T>) {
+fn halve<A: Array>(list: &mut SmallVec<A>) {
     let mut stays = false;
     list.retain(|_| {
         stays = !stays;

@@ -22,6 +22,7 @@ pub async fn run(make: impl Fn() -> Arc<dyn Storage>) {
     cuts_off_what_a_crash_left_tentative(&*make()).await;
     remembers_what_is_saved(&*make()).await;
     finishes_and_reads(&*make()).await;
+    finishes_with_a_write(&*make()).await;
     concatenates(&*make()).await;
     refuses_to_concatenate_what_is_not_there(&*make()).await;
     deletes_more_than_once(&*make()).await;
@@ -195,6 +196,26 @@ async fn remembers_what_is_saved(store: &dyn Storage) {
     opened.blob.save(declared.clone()).await.unwrap();
     let opened = open(store, "a").await.unwrap();
     assert_eq!((opened.info, opened.stored, opened.record), (declared, 3, None));
+}
+
+/// The last write and the finish as one operation, in stores that have it.
+async fn finishes_with_a_write(store: &dyn Storage) {
+    if !store.finishes_with_write() {
+        return;
+    }
+    let mut opened = create(store, info("last", Some(11))).await;
+    write(&mut opened, 0, b"hello").await;
+    // Nothing is done before the operation is polled.
+    drop(opened.blob.write_last(5, vec![Bytes::from_static(b" world")], finished(opened.info.clone(), 11)));
+    assert_eq!(open(store, "last").await.unwrap().stored, 5);
+    let data = vec![Bytes::from_static(b" wor"), Bytes::from_static(b"ld")];
+    let last = opened.blob.write_last(5, data, finished(opened.info.clone(), 11)).await.unwrap();
+    assert_eq!((last.written.len, last.written.failure.is_none()), (6, true));
+    let record = last.record.unwrap().unwrap();
+    assert_eq!((record.length, &record.info), (11, &finished(info("last", None), 11)));
+    let found = open(store, "last").await.unwrap();
+    assert_eq!((found.stored, found.record.as_ref()), (11, Some(&record)));
+    assert_eq!(&read_all(store, &record).await[..], b"hello world");
 }
 
 async fn finishes_and_reads(store: &dyn Storage) {

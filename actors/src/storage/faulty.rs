@@ -321,6 +321,10 @@ impl<S: Storage> Storage for Faulty<S> {
         self.store.note(name, value)
     }
 
+    fn finishes_with_write(&self) -> bool {
+        self.store.finishes_with_write()
+    }
+
     fn name(&self) -> &'static str {
         self.store.name()
     }

@@ -358,6 +358,10 @@ impl Storage for FileStore {
         })
     }
 
+    fn finishes_with_write(&self) -> bool {
+        true
+    }
+
     fn name(&self) -> &'static str {
         "disk"
     }

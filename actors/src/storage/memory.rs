@@ -169,6 +169,10 @@ impl Storage for MemoryStore {
         })
     }
 
+    fn finishes_with_write(&self) -> bool {
+        true
+    }
+
     fn name(&self) -> &'static str {
         "memory"
     }

@@ -10,8 +10,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Blob, ErrorKind, Op, Opened, OperationMeter, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage,
-    StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
+    Blob, ErrorKind, LastWrite, Op, Opened, OperationMeter, PartReport, Reader, ScanCursor, ScanPage, Sighting,
+    Storage, StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
 };
 use crate::{
     Info, Record, Share, UploadId,
@@ -50,6 +50,7 @@ enum Name {
     List,
     Reachable,
     Write,
+    WriteLast,
     Sync,
     Cut,
     Stage,
@@ -62,7 +63,7 @@ enum Name {
     Read,
 }
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "reserve",
     "release",
     "create",
@@ -76,6 +77,7 @@ const NAMES: [&str; 23] = [
     "list",
     "reachable",
     "write",
+    "write_last",
     "sync",
     "cut",
     "stage",
@@ -202,6 +204,10 @@ impl Storage for Metered {
         self.store.name()
     }
 
+    fn finishes_with_write(&self) -> bool {
+        self.store.finishes_with_write()
+    }
+
     fn reserve(&self, info: &Info) -> Op<UploadId> {
         self.meters.time(Name::Reserve, self.store.reserve(info))
     }
@@ -282,6 +288,14 @@ impl Blob for MeteredBlob {
     fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written> {
         let written = self.blob.write(at, data);
         self.meters.judge(Name::Write, written, |written| written.failure.as_ref().map(|error| error.kind))
+    }
+
+    fn write_last(&mut self, at: u64, data: Vec<Bytes>, info: Info) -> Op<LastWrite> {
+        let op = self.blob.write_last(at, data, info);
+        self.meters.judge(Name::WriteLast, op, |last| match (&last.written.failure, &last.record) {
+            (Some(error), _) | (None, Some(Err(error))) => Some(error.kind),
+            (None, _) => None,
+        })
     }
 
     fn take_over(&mut self, shares: Vec<Share>) -> Vec<Share> {
@@ -369,6 +383,7 @@ mod tests {
     async fn operations_are_counted_by_name_and_failures_by_kind() {
         assert_eq!(NAMES[Name::Read as usize], "read");
         assert_eq!(NAMES[Name::Write as usize], "write");
+        assert_eq!(NAMES[Name::WriteLast as usize], "write_last");
         let store = Metered::over(Arc::new(MemoryStore::new()));
         assert_eq!(store.report().operations, []);
         let mut blob = store.create(info("a", Some(4)), Ticket::unwatched()).await.unwrap().blob;

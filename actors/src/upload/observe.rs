@@ -62,8 +62,8 @@ impl From<Departure> for Interruption {
 pub(super) struct Begun(Option<(Work, u64)>);
 
 impl Begun {
-    pub(super) fn with(work: Work) -> Self {
-        Self(METERED.then(|| (work, now_nanos())))
+    pub(super) fn with(work: Work, now_nanos: u64) -> Self {
+        Self(METERED.then_some((work, now_nanos)))
     }
 
     /// Work that is no operation on the upload's own bytes.
@@ -73,22 +73,21 @@ impl Begun {
 }
 
 impl Upload {
-    fn history(&mut self, now_nanos: u64) -> &mut History {
-        self.history.get_or_insert_with(|| Box::new(History::new(now_nanos)))
+    /// Notes something that happens now.
+    fn note(&mut self, note: impl FnOnce(&mut History, u64)) {
+        if METERED {
+            let now = self.last_active_nanos;
+            let history = self.history.get_or_insert_with(|| Arc::new(History::new(now)));
+            note(Arc::make_mut(history), now);
+        }
     }
 
     fn mark(&mut self, mark: Mark) {
-        if METERED {
-            let now = now_nanos();
-            self.history(now).mark(mark, now);
-        }
+        self.note(|history, now| history.mark(mark, now));
     }
 
     fn remember(&mut self, level: Level, said: Said) {
-        if METERED {
-            let now = now_nanos();
-            self.history(now).say(level, said, now);
-        }
+        self.note(|history, now| history.say(level, said, now));
     }
 
     /// The owner begins: with what is remembered of the upload, or with its creation.
@@ -103,7 +102,7 @@ impl Upload {
     }
 
     /// What there is to be told after each event.
-    pub(super) fn observe(&mut self, now: u64) {
+    pub(super) fn observe(&mut self) {
         if !self.state.has_lease() && self.holder.is_some() {
             self.end_of_lease();
         }
@@ -112,8 +111,8 @@ impl Upload {
         }
         let offset = self.state.stored();
         if self.sight.offset() != Some(offset) && !self.state.is_waiting() {
-            self.history(now).moved(offset, now);
-            self.tell_progress(offset, now);
+            self.note(|history, now| history.moved(offset, now));
+            self.tell_progress(offset);
         }
         self.publish_sight();
     }
@@ -134,8 +133,8 @@ impl Upload {
         self.sight.stands(state, offset, self.state.length());
     }
 
-    fn tell_progress(&mut self, offset: u64, now: u64) {
-        let events = self.directory.events();
+    fn tell_progress(&mut self, offset: u64) {
+        let (events, now) = (self.directory.events(), self.last_active_nanos);
         if !events.is_heard() || Duration::from_nanos(now - self.progress_told_nanos) < PROGRESS_EVERY {
             return;
         }
@@ -156,7 +155,8 @@ impl Upload {
     /// The store has done with something.
     pub(super) fn note_wait(&mut self, begun: Begun) {
         let Some((work, at_nanos)) = begun.0 else { return };
-        let took = Duration::from_nanos(now_nanos().saturating_sub(at_nanos));
+        self.last_active_nanos = now_nanos();
+        let took = Duration::from_nanos(self.last_active_nanos.saturating_sub(at_nanos));
         if took >= LONG_WAIT {
             self.mark(Mark::StoreWait { work, ms: millis(took) });
         }
@@ -177,9 +177,8 @@ impl Upload {
             self.mark(Mark::TakeOver);
             self.directory.events().tell(|| Event::UploadTakenOver { id: self.id.clone(), offset });
         }
+        self.note(|history, now| history.came_back(lease, now));
         if METERED {
-            let now = now_nanos();
-            self.history(now).came_back(lease, now);
             self.sight.lease_opened(lease, asker.peer, SystemTime::now());
         }
         if offset > 0 {
@@ -200,16 +199,17 @@ impl Upload {
     /// Nobody may append any more, until somebody comes.
     fn on_left(&mut self) {
         self.sight.lease_ended();
-        if METERED {
-            let now = now_nanos();
-            self.history(now).left(now);
-        }
+        self.note(History::left);
     }
 
     /// The lease is over: one line in the log, when it did not end as its holder wanted.
     fn end_of_lease(&mut self) {
         let Some(holder) = self.holder.take() else { return };
         self.on_left();
+        if self.state.is_finished() {
+            // With its last bytes, before its holder could say that these were all: nothing was interrupted.
+            return;
+        }
         let Holder { request_id, departure, ended, by, .. } = holder;
         let cause: Interruption = match (ended, departure) {
             (Some(end), _) => end.into(),

@@ -7,16 +7,16 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::{
-    Holder, Upload,
+    Holder, Pieces, Upload,
     messages::{Asker, Committed, Departure, PartialEnded, Release, Reply, StoreExpiry},
     observe::Begun,
     state::{Answer, Effect, Event, Fault, LeaseId},
 };
 use crate::{
-    Kind, Record, UploadId,
+    Info, Kind, Record, UploadId,
     history::Work,
     post::{Post, Receive},
-    storage::{ErrorKind, Op, StorageError, Written},
+    storage::{ErrorKind, LastWrite, Op, StorageError, Written},
 };
 
 impl From<ErrorKind> for Fault {
@@ -31,25 +31,13 @@ impl From<ErrorKind> for Fault {
 }
 
 impl Upload {
-    pub(super) fn perform(&mut self, effect: Effect<Asker, super::Pieces>, context: &mut Context<Self>) {
+    pub(super) fn perform(&mut self, effect: Effect<Asker, Pieces>, context: &mut Context<Self>) {
         match effect {
             Effect::Stage { base } => {
                 let op = self.blob.stage(base);
                 self.run(Work::Stage, op, context);
             }
-            Effect::Write { at, pieces } => {
-                let (mut bytes, mut shares) = (Vec::new(), Vec::with_capacity(pieces.len()));
-                for piece in pieces {
-                    bytes.extend(piece.bytes);
-                    shares.push(piece.share);
-                }
-                let held = self.blob.take_over(shares);
-                let op = self.blob.write(at, bytes);
-                self.when_done(Begun::with(Work::Write), op, context, |upload, result, context| {
-                    drop(held);
-                    upload.on_written(result, context);
-                });
-            }
+            Effect::Write { at, pieces, then_finish } => self.write(at, pieces, then_finish, context),
             Effect::Keep => {
                 let op = self.blob.keep();
                 self.run(Work::Keep, op, context);
@@ -97,6 +85,10 @@ impl Upload {
         }
     }
 
+    fn begun(&self, work: Work) -> Begun {
+        Begun::with(work, self.last_active_nanos)
+    }
+
     /// Runs an operation to its end, and takes the result as an event of this actor.
     fn when_done<T: 'static>(
         &self,
@@ -112,7 +104,7 @@ impl Upload {
     }
 
     fn run(&self, work: Work, op: Op<()>, context: &mut Context<Self>) {
-        self.when_done(Begun::with(work), op, context, |upload, result, context| {
+        self.when_done(self.begun(work), op, context, |upload, result, context| {
             let result = result.map_err(|error| upload.blame(&error));
             upload.note_durable(context);
             upload.on(Event::Done(result), context);
@@ -132,6 +124,39 @@ impl Upload {
         error.kind.into()
     }
 
+    fn write(&mut self, at: u64, pieces: Vec<Pieces>, then_finish: bool, context: &mut Context<Self>) {
+        let (mut bytes, mut shares) = (Vec::new(), Vec::with_capacity(pieces.len()));
+        for piece in pieces {
+            bytes.extend(piece.bytes);
+            shares.push(piece.share);
+        }
+        let held = self.blob.take_over(shares);
+        let begun = self.begun(Work::Write);
+        if let Some(length) = self.state.length().filter(|_| then_finish) {
+            let op = self.blob.write_last(at, bytes, self.finished_info(length));
+            return self.when_done(begun, op, context, |upload, result, context| {
+                drop(held);
+                upload.on_last_written(result, context);
+            });
+        }
+        let op = self.blob.write(at, bytes);
+        self.when_done(begun, op, context, |upload, result, context| {
+            drop(held);
+            upload.on_written(result, context);
+        });
+    }
+
+    fn on_last_written(&mut self, result: Result<LastWrite, StorageError>, context: &mut Context<Self>) {
+        let (written, record) = match result {
+            Ok(LastWrite { written, record }) => (Ok(written), record),
+            Err(error) => (Err(error), None),
+        };
+        self.on_written(written, context);
+        if let Some(record) = record {
+            self.on_record(record, context);
+        }
+    }
+
     fn on_written(&mut self, result: Result<Written, StorageError>, context: &mut Context<Self>) {
         let (len, failure) = match result {
             Ok(Written { len, failure }) => (len, failure),
@@ -144,22 +169,26 @@ impl Upload {
     }
 
     fn finish(&mut self, length: u64, context: &mut Context<Self>) {
+        let op = self.blob.finish(self.finished_info(length));
+        self.when_done(self.begun(Work::Finish), op, context, Self::on_record);
+    }
+
+    fn finished_info(&self, length: u64) -> Info {
         let mut info = self.info.clone();
         info.length = Some(length);
-        let own = info.own.get_or_insert_default();
-        own.finished = true;
-        // Told once this is stored; what is told twice does no harm, what is forgotten would.
-        let op = self.blob.finish(info);
-        self.when_done(Begun::with(Work::Finish), op, context, |upload, result, context| {
-            let result = match result {
-                Ok(record) => {
-                    upload.publish(record, context);
-                    Ok(())
-                }
-                Err(error) => Err(upload.blame(&error)),
-            };
-            upload.on(Event::Done(result), context);
-        });
+        info.own.get_or_insert_default().finished = true;
+        info
+    }
+
+    fn on_record(&mut self, result: Result<Record, StorageError>, context: &mut Context<Self>) {
+        let result = match result {
+            Ok(record) => {
+                self.publish(record, context);
+                Ok(())
+            }
+            Err(error) => Err(self.blame(&error)),
+        };
+        self.on(Event::Done(result), context);
     }
 
     fn publish(&mut self, record: Record, context: &mut Context<Self>) {
@@ -189,7 +218,7 @@ impl Upload {
     fn join(&mut self, context: &mut Context<Self>) {
         let Kind::Final { partials } = self.info.kind.clone() else { return };
         let op = self.blob.concatenate(partials);
-        self.when_done(Begun::with(Work::Join), op, context, |upload, result, context| {
+        self.when_done(self.begun(Work::Join), op, context, |upload, result, context| {
             let result = result.map_err(|error| upload.blame(&error));
             upload.on(Event::Joined(result), context);
         });
@@ -198,7 +227,7 @@ impl Upload {
     fn delete(&mut self, expired: bool, context: &mut Context<Self>) {
         self.directory.withdraw(&self.id);
         let op = self.blob.delete();
-        self.when_done(Begun::with(Work::Delete), op, context, move |upload, result, context| {
+        self.when_done(self.begun(Work::Delete), op, context, move |upload, result, context| {
             let result = match result {
                 Ok(()) => {
                     upload.on_deleted(expired);

@@ -71,7 +71,7 @@ struct Lease<A> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Busy<A> {
     Stage,
-    Write { len: u64, askers: Vec<(A, u64)> },
+    Write { len: u64, askers: Vec<(A, u64)>, then_finish: bool },
     Keep,
     Discard,
     Sync,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Info, Record, UploadId,
     disk::{Lane, Target},
-    storage::{Blob, Durability, ErrorKind, Op, StorageError, Ticket, Written},
+    storage::{Blob, Durability, ErrorKind, LastWrite, Op, StorageError, Ticket, Written},
 };
 
 /// How much of a concatenation is one job: a long one must not keep a thread from those who write.
@@ -79,6 +79,13 @@ impl FileBlob {
         if self.is_synced_always() { layout.sync_names(&self.id, &self.spot) } else { Ok(()) }
     }
 
+    fn store(&self, at: u64, data: &[Bytes]) -> Written {
+        match self.data() {
+            Ok(file) => transfer::write(file, at, data),
+            Err(error) => Written { len: 0, failure: Some(StorageError::from_io("open to write", error)) },
+        }
+    }
+
     fn complete(&self, info: Info) -> Result<Record, StorageError> {
         let layout = &self.shared.layout;
         let durable = layout.durability != Durability::None;
@@ -133,11 +140,16 @@ impl FileBlob {
 
 impl Blob for FileBlob {
     fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written> {
+        self.job(Lane::Write, move |blob| Ok(blob.store(at, &data)))
+    }
+
+    fn write_last(&mut self, at: u64, data: Vec<Bytes>, info: Info) -> Op<LastWrite> {
         self.job(Lane::Write, move |blob| {
-            Ok(match blob.data() {
-                Ok(file) => transfer::write(file, at, &data),
-                Err(error) => Written { len: 0, failure: Some(StorageError::from_io("open to write", error)) },
-            })
+            let written = blob.store(at, &data);
+            // Given back before the rest is done, for others to use.
+            drop(data);
+            let record = written.failure.is_none().then(|| blob.complete(info));
+            Ok(LastWrite { written, record })
         })
     }
 

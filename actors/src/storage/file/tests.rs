@@ -27,7 +27,7 @@ async fn disk_keeps_the_promises_with_every_durability() {
             Arc::new(FileStore::open(config(&dir, durability), Arc::clone(&disk)).unwrap())
         })
         .await;
-        assert_eq!(count.get(), 14);
+        assert_eq!(count.get(), 15);
     }
 }
 

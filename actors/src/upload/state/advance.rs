@@ -73,7 +73,14 @@ impl<A, P: Piece> State<A, P> {
             pieces.push(piece);
         }
         let at = self.written;
-        self.start(Busy::Write { len, askers }, Effect::Write { at, pieces }, effects)
+        let then_finish = self.may_finish_with_write() && self.length == Some(at + len);
+        self.start(Busy::Write { len, askers, then_finish }, Effect::Write { at, pieces, then_finish }, effects)
+    }
+
+    /// Whether nothing has to happen between the last write and the finish: no sync, and no bytes that may not count.
+    fn may_finish_with_write(&self) -> bool {
+        let sync = self.policy.sync_finish || self.policy.sync_always;
+        self.policy.finish_with_write && !sync && self.phase == Phase::Open && !self.staged && self.stuck.is_none()
     }
 
     /// The lease takes no more bytes and all of them are written: make them count, or not, and let it go.

@@ -88,7 +88,7 @@ impl<A, P: Piece> State<A, P> {
 
     /// Takes the completion of a write, of which a prefix may be stored.
     pub(super) fn on_wrote(&mut self, stored_len: u64, fault: Option<Fault>, effects: &mut Effects<A, P>) {
-        let Some(Busy::Write { len, askers }) = self.busy.take() else {
+        let Some(Busy::Write { len, askers, then_finish }) = self.busy.take() else {
             self.phase = Phase::Broken;
             return;
         };
@@ -104,8 +104,11 @@ impl<A, P: Piece> State<A, P> {
             };
             effects.push(Effect::Answer(asker, answer));
         }
-        if let Some(fault) = fault {
-            self.fail_lease(fault, effects);
+        match fault {
+            Some(fault) => self.fail_lease(fault, effects),
+            // The operation goes on: how it ends is told next.
+            None if then_finish => self.busy = Some(Busy::Finish),
+            None => {}
         }
     }
 

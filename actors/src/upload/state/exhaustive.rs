@@ -10,11 +10,12 @@ use super::{
     world::{Act, At, Move, Setup, World, begin, tentative},
 };
 
-const PLAIN: Policy = Policy { sync_finish: false, sync_always: false, max_size: None };
-const COMPLETE: Policy = Policy { sync_finish: true, ..PLAIN };
+const PLAIN: Policy = Policy { sync_finish: false, sync_always: false, finish_with_write: false, max_size: None };
+const FUSED: Policy = Policy { finish_with_write: true, ..PLAIN };
+const COMPLETE: Policy = Policy { sync_finish: true, ..FUSED };
 const ALWAYS: Policy = Policy { sync_always: true, ..COMPLETE };
 
-const POLICIES: [Policy; 3] = [PLAIN, COMPLETE, ALWAYS];
+const POLICIES: [Policy; 4] = [PLAIN, FUSED, COMPLETE, ALWAYS];
 
 const fn found(length: Option<u64>, stored: u64) -> Found {
     Found { length, stored, is_final: false, finished: false }

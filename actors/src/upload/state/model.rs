@@ -225,12 +225,15 @@ impl Model {
             Step::Fail { full: false, .. } => Some(Fault::Failed),
             _ => None,
         };
-        if let Effect::Write { pieces, .. } = operation {
+        if let Effect::Write { pieces, then_finish, .. } = operation {
             let mut data = pieces.concat();
             if let Step::Fail { percent, .. } = step {
                 data.truncate(data.len() * usize::from(percent) / 100);
             }
             self.file.extend(&data);
+            if then_finish && fault.is_none() {
+                self.operation = Some(Effect::Finish { length: self.file.len() as u64 });
+            }
             return Event::Wrote(data.len() as u64, fault);
         }
         match (&operation, fault) {
@@ -281,7 +284,11 @@ impl Model {
                     assert!(!self.ending && !self.broken, "{operation:?} after the end");
                     self.ending = matches!(operation, Effect::Delete { .. });
                     match &operation {
-                        Effect::Write { at, .. } => assert_eq!(*at, self.file.len() as u64),
+                        Effect::Write { at, pieces, then_finish } => {
+                            assert_eq!(*at, self.file.len() as u64);
+                            let end = *at + pieces.iter().map(Piece::len).sum::<u64>();
+                            assert!(!then_finish || self.length == Some(end));
+                        }
                         Effect::Finish { length } => {
                             assert_eq!((Some(*length), *length), (self.length, self.file.len() as u64));
                         }
@@ -385,10 +392,10 @@ proptest! {
     fn random_histories_agree_with_a_vector(
         length in prop::option::weighted(0.7, 0..200u64),
         max_size in prop::option::weighted(0.3, 200..300u64),
-        (sync_finish, sync_always) in (any::<bool>(), any::<bool>()),
+        (sync_finish, sync_always, finish_with_write) in (any::<bool>(), any::<bool>(), any::<bool>()),
         steps in prop::collection::vec(step(), 0..150),
     ) {
-        let mut model = Model::new(length, Policy { sync_finish, sync_always, max_size });
+        let mut model = Model::new(length, Policy { sync_finish, sync_always, finish_with_write, max_size });
         for step in steps {
             model.step(step);
         }

@@ -17,8 +17,9 @@ type Machine = State<char, &'static str>;
 type Happening = Event<char, &'static str>;
 type Effects = Vec<Effect<char, &'static str>>;
 
-const PLAIN: Policy = Policy { sync_finish: false, sync_always: false, max_size: None };
-const COMPLETE: Policy = Policy { sync_finish: true, ..PLAIN };
+const PLAIN: Policy = Policy { sync_finish: false, sync_always: false, finish_with_write: false, max_size: None };
+const FUSED: Policy = Policy { finish_with_write: true, ..PLAIN };
+const COMPLETE: Policy = Policy { sync_finish: true, ..FUSED };
 const ALWAYS: Policy = Policy { sync_always: true, ..COMPLETE };
 
 const DONE: Happening = Event::Done(Ok(()));
@@ -69,7 +70,11 @@ fn ends(lease: u64, why: LeaseEnd) -> Effect<char, &'static str> {
 }
 
 fn write(at: u64, pieces: &[&'static str]) -> Effect<char, &'static str> {
-    Effect::Write { at, pieces: pieces.to_vec() }
+    Effect::Write { at, pieces: pieces.to_vec(), then_finish: false }
+}
+
+fn write_last(at: u64, pieces: &[&'static str]) -> Effect<char, &'static str> {
+    Effect::Write { at, pieces: pieces.to_vec(), then_finish: true }
 }
 
 /// Requires that each event has exactly these effects. The first lease is number 1.
@@ -102,6 +107,53 @@ fn an_upload_from_first_byte_to_last() {
         (Event::Inspect('i'), vec![inspected('i', 5)]),
     ];
     assert!(history(found(5, 0), COMPLETE, steps).is_finished());
+}
+
+#[test]
+fn the_last_write_finishes_where_nothing_comes_between() {
+    let finished = vec![Effect::Answer('c', Committed { offset: 3, finished: true })];
+    let steps = [
+        (begin('b', 0), vec![granted('b', 1, 0, 3)]),
+        (Event::Append('1', 1, "ab"), vec![write(0, &["ab"])]),
+        (Event::Append('2', 1, "c"), vec![]),
+        (Event::Wrote(2, None), vec![appended('1', 2), write_last(2, &["c"])]),
+        (Event::Wrote(1, None), vec![appended('2', 3)]),
+        // The operation goes on: there is no second one, and nobody is told that the upload is not finished.
+        (Event::Commit('c', 1), vec![]),
+        (Event::Peek('p'), vec![]),
+        (DONE, [finished.clone(), vec![Effect::Answer('p', Peeked { finished: true })]].concat()),
+    ];
+    assert!(history(found(3, 0), FUSED, steps).is_finished());
+    // All bytes are written, and finishing fails: the commit is refused, and the next to ask gives it another try.
+    let steps = [
+        (begin('b', 0), vec![granted('b', 1, 0, 3)]),
+        (Event::Append('1', 1, "abc"), vec![write_last(0, &["abc"])]),
+        (Event::Commit('c', 1), vec![]),
+        (Event::Wrote(3, None), vec![appended('1', 3)]),
+        (FAILED, vec![refused('c', StoreFailed)]),
+        (Event::Inspect('i'), vec![Effect::Finish { length: 3 }]),
+        (DONE, vec![inspected('i', 3)]),
+    ];
+    assert!(history(found(3, 0), FUSED, steps).is_finished());
+    // A write that ends short has not finished anything.
+    let steps = [
+        (begin('b', 0), vec![granted('b', 1, 0, 3)]),
+        (Event::Append('1', 1, "abc"), vec![write_last(0, &["abc"])]),
+        (Event::Wrote(2, Some(Fault::NoSpace)), vec![refused('1', NoSpace), ends(1, LeaseEnd::NoSpace)]),
+        (Event::Inspect('i'), vec![inspected('i', 2)]),
+    ];
+    assert!(!history(found(3, 0), FUSED, steps).is_finished());
+    // Bytes that may not count, or must be durable first, are not finished with the write.
+    for (policy, tentative) in [(FUSED, true), (COMPLETE, false), (ALWAYS, false)] {
+        let mut machine = history(found(3, 0), policy, []);
+        let mut effects = Vec::new();
+        machine.on(Event::Begin('b', Begin { tentative, ..at(0) }), &mut effects);
+        machine.on(Event::Append('1', 1, "abc"), &mut effects);
+        if tentative {
+            machine.on(DONE, &mut effects);
+        }
+        assert_eq!(effects.last(), Some(&write(0, &["abc"])), "{policy:?}");
+    }
 }
 
 #[test]

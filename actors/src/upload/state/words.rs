@@ -168,8 +168,9 @@ pub(crate) enum Answer {
 pub(crate) enum Effect<A, P> {
     /// Mark what follows as tentative.
     Stage { base: u64 },
-    /// Store the pieces from this offset on.
-    Write { at: u64, pieces: Vec<P> },
+    /// Store the pieces from this offset on. `then_finish`: they are the last ones; when all of them are stored, finish
+    /// in the same operation, whose end is then told by `Wrote` and, after it, by `Done`.
+    Write { at: u64, pieces: Vec<P>, then_finish: bool },
     /// Make the tentative bytes count.
     Keep,
     /// Cut the tentative bytes off.
@@ -204,6 +205,8 @@ pub(crate) struct Policy {
     pub(crate) sync_finish: bool,
     /// Sync before any offset is acknowledged.
     pub(crate) sync_always: bool,
+    /// Finish in the same operation as the last write, when nothing has to come between the two.
+    pub(crate) finish_with_write: bool,
     /// The largest upload, in bytes.
     pub(crate) max_size: Option<u64>,
 }

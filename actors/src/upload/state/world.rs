@@ -314,7 +314,7 @@ impl World {
             Move::Complete(outcome) => {
                 let Some(operation) = self.operation.take() else { return Err("nothing to complete".into()) };
                 went_back = matches!(operation, Effect::Cut { .. } | Effect::Join);
-                self.complete(setup, operation, outcome)
+                self.complete(setup, operation, outcome)?
             }
         };
         self.feed(setup, event)?;
@@ -470,8 +470,10 @@ impl World {
         let (len, staged) = (self.store.len(), self.store.staged);
         match &operation {
             Effect::Stage { base } => check!(*base == len && staged.is_none(), "stages at {base} of {len}"),
-            Effect::Write { at, pieces } => {
+            Effect::Write { at, pieces, then_finish } => {
                 check!(*at == len && !self.store.finished, "writes at {at} of {len}");
+                let end = at + pieces.iter().map(Piece::len).sum::<u64>();
+                check!(!then_finish || self.store.length == Some(end), "finishes with a write that is not the last");
                 for piece in pieces {
                     let Some(seen) = self.leases.iter().find(|seen| seen.id == piece.lease) else {
                         return Err("writes without a lease".into());
@@ -518,14 +520,24 @@ impl World {
         Ok(())
     }
 
-    fn complete(&mut self, setup: &Setup, operation: Effect<u8, Run>, outcome: Outcome) -> Event<u8, Run> {
+    fn complete(
+        &mut self,
+        setup: &Setup,
+        operation: Effect<u8, Run>,
+        outcome: Outcome,
+    ) -> Result<Event<u8, Run>, String> {
         if outcome != Outcome::Ok {
             self.faults_left -= 1;
             self.faulted = true;
         }
         let done = matches!(outcome, Outcome::Ok | Outcome::DoneButFailed);
-        if let Effect::Write { pieces, .. } = operation {
-            return self.write(&pieces, outcome);
+        if let Effect::Write { pieces, then_finish, .. } = operation {
+            let event = self.write(&pieces, outcome);
+            if then_finish && matches!(event, Event::Wrote(_, None)) {
+                // It goes on to finish, which may end in any way that finishing may.
+                self.begin_operation(setup, Effect::Finish { length: self.store.len() })?;
+            }
+            return Ok(event);
         }
         if done {
             self.done(setup, &operation);
@@ -537,10 +549,10 @@ impl World {
             Outcome::Failed(fault) => Err(fault),
             _ => Err(Fault::Failed),
         };
-        match operation {
+        Ok(match operation {
             Effect::Join => Event::Joined(result.map(|()| self.store.len())),
             _ => Event::Done(result),
-        }
+        })
     }
 
     fn write(&mut self, pieces: &[Run], outcome: Outcome) -> Event<u8, Run> {
