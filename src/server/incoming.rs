@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::connection::{Fault, Shared};
 use super::framing::{BodyKind, Trailers};
+use super::outgoing::Outgoing;
 
 /// The most and the least bytes that are read at once.
 const READ_MAX_BYTES: usize = 256 * 1024;
@@ -54,6 +55,11 @@ impl Incoming {
     /// Whether it comes over TLS.
     pub fn is_secure(&self) -> bool {
         self.connection.borrow().stream.is_secure()
+    }
+
+    /// A way for the answer's body past actix; `None` under TLS.
+    pub fn outgoing(&self) -> Option<Outgoing> {
+        Outgoing::of(&self.connection)
     }
 
     /// What is wrong with this request, as far as that is known yet. Ask before the request is served: the answer is 400.
