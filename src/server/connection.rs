@@ -19,8 +19,9 @@ use super::framing::{self, BodyKind, HEAD_LIMIT_BYTES, Trailers};
 use super::stream::Stream;
 use super::wire::Limits;
 
-/// How many bytes are read at once while a head is awaited. What follows the head is copied once.
-const HEAD_READ_BYTES: usize = 16 * 1024;
+/// How many bytes are read at once while a head is awaited: a head and 16 KiB, which many clients send behind it. What
+/// follows the head is copied once.
+const HEAD_READ_BYTES: usize = 20 * 1024;
 /// How much of later requests is taken from the socket while one is being answered.
 const AHEAD_MAX_BYTES: usize = 4 * 1024;
 

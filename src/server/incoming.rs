@@ -16,6 +16,8 @@ use super::outgoing::Outgoing;
 /// The most and the least bytes that are read at once.
 const READ_MAX_BYTES: usize = 256 * 1024;
 const READ_MIN_BYTES: usize = 8 * 1024;
+/// How many are read first: who sends little has sent it with the head.
+const READ_FIRST_BYTES: usize = 64 * 1024;
 
 /// Why a body can't be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +46,7 @@ impl Incoming {
     /// The body of the connection's current request, as actix has read its head.
     pub(super) fn claim(connection: Shared, head: &RequestHead) -> Self {
         let kind = connection.borrow_mut().claim(head);
-        Self { connection, kind, read_bytes: 2 * READ_MIN_BYTES }
+        Self { connection, kind, read_bytes: READ_FIRST_BYTES }
     }
 
     /// How the body is delimited.
