@@ -139,7 +139,7 @@ async fn dispatch(
         Route::Create => create::create(site, head, intake::Source::new(incoming)).await,
         Route::Append(id) => append::append(site, head, &id, intake::Source::new(incoming), admitted).await,
         Route::Inspect(id) => inspect::inspect(site, head, &id).await,
-        Route::Download(id) => download::download(site, head, &id).await,
+        Route::Download(id) => download::download(site, head, &id, incoming.as_ref()).await,
         Route::Terminate(id) => terminate::terminate(site, &id).await,
     }
 }

@@ -6,6 +6,7 @@ mod framing;
 mod incoming;
 mod inherited;
 mod listener;
+mod outgoing;
 mod stream;
 mod tls;
 mod unix;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::DispatchError;
+use actix_http::header::HeaderMap;
 use actix_http::{ConnectionType, HttpMessage as _, HttpService, Request, Response};
 use actix_rt::Arbiter;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
@@ -40,6 +42,7 @@ pub use inherited::Inherited;
 use inherited::Listener;
 use listener::{Acceptor, Seat, Seats};
 pub use listener::{BindError, Endpoint, Listening, Place, bind, listen, raise_file_limit};
+pub use outgoing::Outgoing;
 use stream::{Socket, Stream};
 pub use tls::{Fresh, TlsError, TlsFiles, TlsHandle};
 use wire::{Limits, Wire};
@@ -296,8 +299,8 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    let app = apply_fn_factory(map_config(app, |()| AppConfig::default()), |request, app: &S::Service| {
-        admit(&request);
+    let app = apply_fn_factory(map_config(app, |()| AppConfig::default()), |mut request: Request, app: &S::Service| {
+        admit(&mut request);
         // No upgrade is served, so that its offer (of h2c, say) is ignored; actix would answer as if it had been taken up.
         let offers_upgrade = request.upgrade();
         let connection = connection_of(&request);
@@ -378,16 +381,30 @@ fn connection_of(request: &Request) -> Option<Shared> {
     request.conn_data::<Shared>().cloned()
 }
 
+/// A table for so many header lines is never replaced: most requests fit into it.
+const HEADER_LINES: usize = 14;
+
 /// Gives the request its body, unless it has one.
-fn admit(request: &Request) {
+fn admit(request: &mut Request) {
+    fit(request.headers_mut());
     let mut extensions = request.extensions_mut();
     if let Some(connection) = connection_of(request).filter(|_| !extensions.contains::<Incoming>()) {
         extensions.insert(Incoming::claim(connection, request.head()));
     }
 }
 
-async fn admit_expecting(request: Request, expect: Rc<Expect>) -> Result<Request, Response<BoxBody>> {
-    admit(&request);
+/// actix begins with a table for 28 header lines, of nearly 7 KiB, and the request keeps it for as long as a body takes.
+fn fit(headers: &mut HeaderMap) {
+    if headers.capacity() >= 2 * headers.len().max(HEADER_LINES) {
+        let wide = std::mem::replace(headers, HeaderMap::with_capacity(headers.len()));
+        for (name, value) in wide {
+            headers.append(name, value);
+        }
+    }
+}
+
+async fn admit_expecting(mut request: Request, expect: Rc<Expect>) -> Result<Request, Response<BoxBody>> {
+    admit(&mut request);
     let fault = request.extensions().get::<Incoming>().and_then(Incoming::fault);
     let connection = connection_of(&request);
     let outcome = match fault {
@@ -400,4 +417,32 @@ async fn admit_expecting(request: Request, expect: Rc<Expect>) -> Result<Request
         }
         response.map_body(|_, body| BoxBody::new(Answer { body, connection }))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn a_table_that_fits_has_the_same_lines_in_the_same_order() {
+        for lines in [0, 1, 7, 8, HEADER_LINES, 3 * HEADER_LINES] {
+            let mut headers = HeaderMap::with_capacity(16);
+            for number in 0..lines {
+                let name = HeaderName::from_bytes(format!("x-{}", number / 2).as_bytes()).unwrap();
+                headers.append(name, HeaderValue::from(number));
+            }
+            let sorted = |headers: &HeaderMap| {
+                let line = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.clone());
+                let mut lines: Vec<_> = headers.iter().map(line).collect();
+                lines.sort_by(|one, other| one.0.cmp(&other.0));
+                lines
+            };
+            let before = sorted(&headers);
+            fit(&mut headers);
+            assert_eq!(sorted(&headers), before);
+            assert!(headers.capacity() < 2 * HEADER_LINES.max(lines), "{} for {lines}", headers.capacity());
+        }
+    }
 }

@@ -297,6 +297,24 @@ fn a_large_file_is_served_byte_for_byte() {
     assert!(response.body == bytes[1_000_001..=4_000_000]);
 }
 
+/// A file larger than the sockets' buffers comes whole, however often they are full, and the connection serves on after it.
+#[test]
+fn a_connection_serves_on_after_a_large_file() {
+    let server = Server::start(&[]);
+    let bytes: Vec<u8> = (0..20_000_003_u32).map(|index| (index % 251) as u8).collect();
+    let path = server.uploaded(&bytes);
+    let mut client = server.connect();
+    for _ in 0..3 {
+        let response = client.request("GET", &path, &[], b"");
+        assert_eq!((response.status, response.the("Content-Length")), (200, "20000003"));
+        assert_eq!(response.header("Transfer-Encoding"), None);
+        assert!(response.body == bytes);
+    }
+    assert_eq!(client.request("HEAD", &path, &[], b"").offset(), bytes.len() as u64);
+    let small = client.request("GET", &path, &[("Range", "bytes=1-3")], b"");
+    assert_eq!((small.status, small.body.as_slice()), (206, &bytes[1..4]));
+}
+
 /// A reader that goes away in the middle of a download leaves the file to the others.
 #[test]
 fn a_download_that_is_cut_harms_nobody() {

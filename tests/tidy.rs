@@ -71,7 +71,14 @@ const RULES: &[Rule] = &[
     },
     Rule {
         room: "wharf::routes::download",
-        own: &["wharf::protocol::", "wharf::routes::", "wharf::problem", VALUES, "wharf_actors::storage::Reader"],
+        own: &[
+            "wharf::protocol::",
+            "wharf::routes::",
+            "wharf::problem",
+            "wharf::server::{Incoming, Outgoing}",
+            VALUES,
+            "wharf_actors::storage::{Reader, Sent, Stop}",
+        ],
         never: &["std::fs", "actix_web", "tokio::fs"],
         except: &[],
     },

@@ -4,7 +4,7 @@
 //! itself. Every operation returns a future that owns all it needs: it goes on to its end when the owner dies, and holds
 //! its [`Ticket`] until then, so that no successor is started while an old operation may still touch the store.
 
-use std::{any::Any, fmt, future::Future, io, pin::Pin, sync::Arc, time::SystemTime};
+use std::{any::Any, fmt, future::Future, io, os::fd::OwnedFd, pin::Pin, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -338,4 +338,37 @@ fn in_service(store: impl Storage) -> Arc<dyn Storage> {
 pub trait Reader: Send {
     /// Reads up to `len` bytes from `at`; empty only at the end.
     fn read(&mut self, at: u64, len: usize) -> Op<Bytes>;
+
+    /// Whether [`Reader::send`] can be had.
+    fn can_send(&self) -> bool {
+        false
+    }
+
+    /// Brings up to `len` bytes from `at` into a socket that never blocks, as far as it takes them now, without a copy in
+    /// this process. For a store that can.
+    fn send(&mut self, _socket: Arc<OwnedFd>, _at: u64, _len: usize) -> Op<Sent> {
+        Box::pin(async { Err(StorageError::new(ErrorKind::Failed, "send", "this store can only be read")) })
+    }
+}
+
+/// How far [`Reader::send`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// How many bytes the socket has taken.
+    pub len: usize,
+    /// Why they are no more.
+    pub stop: Stop,
+}
+
+/// Why it stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// That was all.
+    Done,
+    /// The socket takes no more for now.
+    Full,
+    /// The upload has no more, though it should.
+    Short,
+    /// Whoever was at the other end has gone.
+    Gone,
 }

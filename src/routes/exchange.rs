@@ -5,7 +5,9 @@ use std::{
     io,
     net::{SocketAddr, SocketAddrV4},
     pin::Pin,
+    rc::Rc,
     sync::Arc,
+    task::{Context, Poll},
     time::Instant,
 };
 
@@ -42,6 +44,16 @@ pub(super) enum Body {
     Ready(Bytes),
     /// So many bytes.
     Stream(u64, Chunks),
+    /// So many bytes as `content-length` tells, brought into the socket by this.
+    Direct(Direct),
+}
+
+/// A body that goes to the socket by itself.
+pub(super) struct Direct {
+    /// Resolves when all of it is there.
+    pub(super) sending: Pin<Box<dyn Future<Output = io::Result<()>>>>,
+    /// How many bytes have gone.
+    pub(super) sent: Rc<Cell<u64>>,
 }
 
 /// What a method answers.
@@ -100,7 +112,7 @@ struct Line {
     status: Cell<Option<u16>>,
     code: Cell<Option<&'static str>>,
     received: Cell<u64>,
-    sent: Cell<u64>,
+    sent: Rc<Cell<u64>>,
 }
 
 impl Line {
@@ -191,7 +203,7 @@ impl Exchange {
             status: Cell::new(None),
             code: Cell::new(None),
             received: Cell::new(0),
-            sent: Cell::new(0),
+            sent: Rc::default(),
         };
         Self { is_options: counted == Method::Options, line }
     }
@@ -222,7 +234,7 @@ impl Exchange {
     }
 
     /// Builds the response, with what belongs on each, and hands it the line in the log to be written at its end.
-    pub(super) fn respond(self, reply: Reply, cors: CorsAnswer) -> Response<BoxBody> {
+    pub(super) fn respond(mut self, reply: Reply, cors: CorsAnswer) -> Response<BoxBody> {
         let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Who has reset the connection hears no answer: it was not refused, it went away.
         let is_heard = reply.code != Some(Refusal::ConnectionReset.code());
@@ -251,8 +263,15 @@ impl Exchange {
             Body::Stream(len, chunks) => {
                 BoxBody::new(Logged { body: BoxBody::new(body::SizedStream::new(len, chunks)), line: self.line })
             }
+            Body::Direct(direct) => {
+                self.line.sent = Rc::clone(&direct.sent);
+                BoxBody::new(Logged { body: BoxBody::new(direct), line: self.line })
+            }
         };
+        let is_direct = body.size() == BodySize::Stream;
         let mut response = Response::with_body(status, body);
+        // actix lets the length be told, and adds nothing of its own.
+        response.head_mut().no_chunking(is_direct);
         let headers = response.headers_mut();
         if !reply.bare {
             reply::common().into_iter().for_each(|header| fields::append(headers, header));
@@ -279,11 +298,21 @@ impl MessageBody for Told {
         BodySize::Sized(self.0)
     }
 
-    fn poll_next(
-        self: Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Bytes, Self::Error>>> {
-        std::task::Poll::Ready(None)
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Poll::Ready(None)
+    }
+}
+
+/// To actix it has no bytes.
+impl MessageBody for Direct {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        self.sending.as_mut().poll(context).map(|sent| sent.err().map(Err))
     }
 }
 
@@ -300,12 +329,9 @@ impl MessageBody for Logged {
         self.body.size()
     }
 
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Bytes, Self::Error>>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let next = Pin::new(&mut self.body).poll_next(context);
-        if let std::task::Poll::Ready(Some(Ok(bytes))) = &next {
+        if let Poll::Ready(Some(Ok(bytes))) = &next {
             self.line.sent.set(self.line.sent.get() + bytes.len() as u64);
         }
         next

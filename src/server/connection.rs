@@ -8,6 +8,7 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use actix_http::RequestHead;
 use bytes::{Bytes, BytesMut};
@@ -16,9 +17,11 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::framing::{self, BodyKind, HEAD_LIMIT_BYTES, Trailers};
 use super::stream::Stream;
+use super::wire::Limits;
 
-/// How many bytes are read at once while a head is awaited. What follows the head is copied once.
-const HEAD_READ_BYTES: usize = 16 * 1024;
+/// How many bytes are read at once while a head is awaited: a head and 16 KiB, which many clients send behind it. What
+/// follows the head is copied once.
+const HEAD_READ_BYTES: usize = 20 * 1024;
 /// How much of later requests is taken from the socket while one is being answered.
 const AHEAD_MAX_BYTES: usize = 4 * 1024;
 
@@ -68,7 +71,11 @@ pub(super) struct Connection {
     ended: bool,
     /// What is left of a request's body is not wanted.
     abandoned: bool,
-    head_max_bytes: usize,
+    /// Whether all is out that actix had when `await_flush` was called.
+    flushed: bool,
+    /// Who waits for that.
+    writer: Option<Waker>,
+    limits: Limits,
     hasher: RandomState,
     /// actix, when it waits for what no byte from the socket tells.
     reader: Option<Waker>,
@@ -79,7 +86,7 @@ pub(super) struct Connection {
 pub(super) type Shared = Rc<RefCell<Connection>>;
 
 impl Connection {
-    pub(super) fn new(stream: Stream, head_max_bytes: usize, logger: Logger) -> Self {
+    pub(super) fn new(stream: Stream, limits: Limits, logger: Logger) -> Self {
         Self {
             stream,
             inbox: BytesMut::new(),
@@ -89,7 +96,9 @@ impl Connection {
             fault: None,
             ended: false,
             abandoned: false,
-            head_max_bytes: head_max_bytes.min(HEAD_LIMIT_BYTES),
+            flushed: true,
+            writer: None,
+            limits: Limits { head_max_bytes: limits.head_max_bytes.min(HEAD_LIMIT_BYTES), ..limits },
             hasher: RandomState::new(),
             reader: None,
             logger,
@@ -162,7 +171,7 @@ impl Connection {
         // The last byte of a head is a line feed. Without this test a head that trickles would be read over and over.
         let news = &self.inbox[self.searched..];
         let may_be_whole = !news.is_empty() && (self.searched == 0 || news.contains(&b'\n'));
-        let len = self.inbox.len().min(self.head_max_bytes);
+        let len = self.inbox.len().min(self.limits.head_max_bytes);
         self.searched = self.inbox.len();
         if may_be_whole {
             match framing::read_head(&self.inbox[..len], &self.hasher) {
@@ -174,7 +183,7 @@ impl Connection {
                 Err(fault) => return self.refuse_head(fault),
             }
         }
-        self.inbox.len() >= self.head_max_bytes && self.refuse_head(Fault::HeadTooLarge("too many bytes"))
+        self.inbox.len() >= self.limits.head_max_bytes && self.refuse_head(Fault::HeadTooLarge("too many bytes"))
     }
 
     /// What can't be read as a head is not shown to actix. In its place it gets one that says so, which comes to the handler
@@ -285,6 +294,32 @@ impl Connection {
     pub(super) fn settle(&mut self) -> bool {
         while self.next_piece().is_some() {}
         self.fault.is_some() || !self.is_over()
+    }
+
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.limits.write_timeout
+    }
+
+    /// From now on it is to be told when actix has written all that it has.
+    pub(super) fn await_flush(&mut self) {
+        self.flushed = false;
+    }
+
+    pub(super) fn poll_flushed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.flushed {
+            return Poll::Ready(());
+        }
+        self.writer = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// actix has written all that it has: it flushes only then.
+    pub(super) fn note_flush(&mut self) {
+        if !std::mem::replace(&mut self.flushed, true)
+            && let Some(waker) = self.writer.take()
+        {
+            waker.wake();
+        }
     }
 
     /// The answer is out, to its last byte.

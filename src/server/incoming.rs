@@ -11,10 +11,13 @@ use tokio::io::AsyncReadExt as _;
 
 use super::connection::{Fault, Shared};
 use super::framing::{BodyKind, Trailers};
+use super::outgoing::Outgoing;
 
 /// The most and the least bytes that are read at once.
 const READ_MAX_BYTES: usize = 256 * 1024;
 const READ_MIN_BYTES: usize = 8 * 1024;
+/// How many are read first: who sends little has sent it with the head.
+const READ_FIRST_BYTES: usize = 64 * 1024;
 
 /// Why a body can't be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +46,7 @@ impl Incoming {
     /// The body of the connection's current request, as actix has read its head.
     pub(super) fn claim(connection: Shared, head: &RequestHead) -> Self {
         let kind = connection.borrow_mut().claim(head);
-        Self { connection, kind, read_bytes: 2 * READ_MIN_BYTES }
+        Self { connection, kind, read_bytes: READ_FIRST_BYTES }
     }
 
     /// How the body is delimited.
@@ -54,6 +57,11 @@ impl Incoming {
     /// Whether it comes over TLS.
     pub fn is_secure(&self) -> bool {
         self.connection.borrow().stream.is_secure()
+    }
+
+    /// A way for the answer's body past actix; `None` under TLS.
+    pub fn outgoing(&self) -> Option<Outgoing> {
+        Outgoing::of(&self.connection)
     }
 
     /// What is wrong with this request, as far as that is known yet. Ask before the request is served: the answer is 400.

@@ -1,6 +1,7 @@
 //! What the bytes of a connection come through: a TCP or a Unix socket, in the clear or under TLS.
 
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -37,6 +38,13 @@ impl Socket {
         }
     }
 
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
+            Self::Unix(socket) => socket.as_fd().try_clone_to_owned(),
+        }
+    }
+
     /// Closing a socket with unread bytes in it resets the connection, and the client may lose what it was told last. So
     /// what still comes is thrown away until the client ends, or its time does.
     pub(super) async fn discard(mut self, at_most: Duration) {
@@ -58,6 +66,14 @@ impl Stream {
             Self::Plain(socket) => socket.poll_readable(context),
             // What went wrong is told by the read.
             Self::Tls(stream) => Pin::new(&mut **stream).poll_fill_buf(context).map(|_| Ok(())),
+        }
+    }
+
+    /// The socket, if bytes go through it as they are.
+    pub(super) fn plain(&self) -> Option<&Socket> {
+        match self {
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(_) => None,
         }
     }
 

@@ -72,7 +72,7 @@ impl Wire {
     /// A connection at its beginning.
     pub(super) fn new(stream: Stream, limits: Limits, logger: Logger) -> Self {
         Self {
-            connection: Rc::new(RefCell::new(Connection::new(stream, limits.head_max_bytes, logger))),
+            connection: Rc::new(RefCell::new(Connection::new(stream, limits, logger))),
             limits,
             head_timer: Timer::default(),
             write_timer: Timer::default(),
@@ -139,7 +139,12 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        let poll = Pin::new(&mut wire.connection.borrow_mut().stream).poll_flush(context);
+        let mut connection = wire.connection.borrow_mut();
+        let poll = Pin::new(&mut connection.stream).poll_flush(context);
+        if matches!(poll, Poll::Ready(Ok(()))) {
+            connection.note_flush();
+        }
+        drop(connection);
         wire.bound_write(context, poll)
     }
 

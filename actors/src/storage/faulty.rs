@@ -18,7 +18,7 @@
 use std::{
     fmt::Display,
     fs,
-    os::unix::fs::MetadataExt,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     thread,
@@ -29,8 +29,8 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::{
-    Blob, ErrorKind, Op, Opened, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
-    StoreReport, StoreTuning, Ticket, Wait, Written,
+    Blob, ErrorKind, Op, Opened, PartReport, Reader, ScanCursor, ScanPage, Sent, Sighting, Storage, StorageError,
+    StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
 };
 use crate::{Info, Record, Share, UploadId};
 
@@ -240,9 +240,7 @@ async fn delayed<T: Send + 'static>(delay: Delay, op: Op<T>) -> Result<T, Storag
 
 /// What tells that an operation is held: `<file>.held`.
 fn held_file(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".held");
-    PathBuf::from(name)
+    path.with_added_extension("held")
 }
 
 fn broken(error: impl Display) -> StorageError {
@@ -299,10 +297,7 @@ impl<S: Storage> Storage for Faulty<S> {
 
     fn reader(&self, record: &Record) -> Op<Box<dyn Reader>> {
         let (op, faults) = (self.store.reader(record), Arc::clone(&self.faults));
-        Box::pin(async move {
-            let reader = op.await?;
-            Ok(Box::new(FaultyReader { reader, faults }) as Box<dyn Reader>)
-        })
+        Box::pin(async move { Ok(Box::new(FaultyReader { reader: op.await?, faults }) as Box<dyn Reader>) })
     }
 
     fn waiting_finals(&self) -> Op<Vec<UploadId>> {
@@ -445,6 +440,14 @@ struct FaultyReader {
 impl Reader for FaultyReader {
     fn read(&mut self, at: u64, len: usize) -> Op<Bytes> {
         self.faults.plan("read").carry_out(self.reader.read(at, len), Err)
+    }
+
+    fn can_send(&self) -> bool {
+        self.reader.can_send()
+    }
+
+    fn send(&mut self, socket: Arc<OwnedFd>, at: u64, len: usize) -> Op<Sent> {
+        self.faults.plan("read").carry_out(self.reader.send(socket, at, len), Err)
     }
 }
 

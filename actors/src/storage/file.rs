@@ -28,7 +28,7 @@ use self::{
     scan::Walk,
 };
 use super::{
-    Durability, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
+    Durability, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sent, Sighting, Storage, StorageError, StorePage,
     StoreReport, StoreTuning, Ticket, Wait,
 };
 use crate::{
@@ -398,6 +398,17 @@ impl Reader for FileReader {
         let file = Arc::clone(&self.file);
         self.disk.run(Lane::Read, Ticket::unwatched(), move || {
             transfer::read(&file, at, len).map_err(|error| StorageError::from_io("read", error))
+        })
+    }
+
+    fn can_send(&self) -> bool {
+        true
+    }
+
+    fn send(&mut self, socket: Arc<OwnedFd>, at: u64, len: usize) -> Op<Sent> {
+        let file = Arc::clone(&self.file);
+        self.disk.run(Lane::Read, Ticket::unwatched(), move || {
+            transfer::send(&file, at, &socket, len).map_err(|error| StorageError::from_io("send", error))
         })
     }
 }

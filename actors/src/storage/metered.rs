@@ -1,6 +1,7 @@
 //! A store whose operations are timed, each by its name, as their askers see them: with the wait for a thread or a worker.
 
 use std::{
+    os::fd::OwnedFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -10,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Blob, ErrorKind, LastWrite, Op, Opened, OperationMeter, PartReport, Reader, ScanCursor, ScanPage, Sighting,
+    Blob, ErrorKind, LastWrite, Op, Opened, OperationMeter, PartReport, Reader, ScanCursor, ScanPage, Sent, Sighting,
     Storage, StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
 };
 use crate::{
@@ -363,6 +364,14 @@ struct MeteredReader {
 impl Reader for MeteredReader {
     fn read(&mut self, at: u64, len: usize) -> Op<Bytes> {
         self.meters.time(Name::Read, self.reader.read(at, len))
+    }
+
+    fn can_send(&self) -> bool {
+        self.reader.can_send()
+    }
+
+    fn send(&mut self, socket: Arc<OwnedFd>, at: u64, len: usize) -> Op<Sent> {
+        self.meters.time(Name::Read, self.reader.send(socket, at, len))
     }
 }
 

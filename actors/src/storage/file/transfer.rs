@@ -3,23 +3,26 @@
 use std::{
     fs::File,
     io::{self, IoSlice},
-    os::unix::fs::FileExt,
+    os::{fd::AsFd, unix::fs::FileExt},
 };
 
 use bytes::Bytes;
 use rustix::{
     buffer::spare_capacity,
-    fs::copy_file_range,
+    fs::{copy_file_range, sendfile},
     io::{Errno, pread, pwritev, retry_on_intr},
 };
 
-use crate::storage::{StorageError, Written};
+use crate::storage::{Sent, Stop, StorageError, Written};
 
 /// The most buffers the kernel takes in one call (`IOV_MAX`).
 const MOST_BUFFERS: usize = 1024;
 
 /// The buffer for a copy that the kernel can't make by itself.
 const COPY_BUFFER: usize = 1 << 20;
+
+/// The buffer for bytes that the kernel can't send by itself.
+const SEND_BUFFER: usize = 256 << 10;
 
 /// Writes all of `data` from offset `at` on, or as much as can be.
 pub(super) fn write(file: &File, at: u64, data: &[Bytes]) -> Written {
@@ -59,6 +62,37 @@ pub(super) fn read(file: &File, at: u64, len: usize) -> io::Result<Bytes> {
     Ok(bytes.into())
 }
 
+/// Brings up to `len` bytes into a socket that does not block, as far as it takes them now.
+pub(super) fn send(file: &File, at: u64, socket: impl AsFd, len: usize) -> io::Result<Sent> {
+    let mut sent = 0;
+    let stop = loop {
+        let (mut place, rest) = (at + sent as u64, len - sent);
+        if rest == 0 {
+            break Stop::Done;
+        }
+        let moved = match sendfile(&socket, file, Some(&mut place), rest) {
+            // Not from this file system, or not into such a socket.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => send_by_hand(file, place, &socket, rest)?,
+            moved => moved,
+        };
+        match moved {
+            Ok(0) => break Stop::Short,
+            Ok(count) => sent += count,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => break Stop::Full,
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::TIMEDOUT) => break Stop::Gone,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    Ok(Sent { len: sent, stop })
+}
+
+/// Sends by way of a buffer. The inner result is the socket's.
+fn send_by_hand(file: &File, at: u64, socket: impl AsFd, len: usize) -> io::Result<Result<usize, Errno>> {
+    let bytes = read(file, at, len.min(SEND_BUFFER))?;
+    Ok(if bytes.is_empty() { Ok(0) } else { rustix::io::write(socket, &bytes) })
+}
+
 /// Copies `len` bytes between files, within the kernel where it can.
 pub(super) fn copy(from: &File, mut from_at: u64, to: &File, mut to_at: u64, len: u64) -> io::Result<()> {
     let end = to_at + len;
@@ -94,6 +128,8 @@ fn copy_by_hand(from: &File, from_at: u64, to: &File, to_at: u64, len: u64) -> i
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Read, os::unix::net::UnixStream};
+
     use super::*;
 
     #[test]
@@ -117,6 +153,46 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         let written = write(&File::open(&path).unwrap(), 0, &[Bytes::from_static(b"x")]);
         assert_eq!((written.len, written.failure.is_some()), (0, true));
+    }
+
+    #[test]
+    fn both_ways_of_sending_go_as_far_as_the_socket_takes_it() {
+        let file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..2_500_000_u32).map(|number| (number % 251) as u8).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        for by_hand in [false, true] {
+            let (socket, mut peer) = UnixStream::pair().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let (mut at, mut got, mut waits) = (1, Vec::new(), 0);
+            while at < bytes.len() {
+                let rest = bytes.len() - at;
+                let sent = if by_hand {
+                    match send_by_hand(&file, at as u64, &socket, rest).unwrap() {
+                        Ok(len) => Sent { len, stop: Stop::Done },
+                        Err(error) => {
+                            assert_eq!(error, Errno::AGAIN);
+                            Sent { len: 0, stop: Stop::Full }
+                        }
+                    }
+                } else {
+                    send(&file, at as u64, &socket, rest).unwrap()
+                };
+                at += sent.len;
+                if sent.stop == Stop::Full {
+                    waits += 1;
+                    let seen = got.len();
+                    got.resize(at - 1, 0);
+                    peer.read_exact(&mut got[seen..]).unwrap();
+                }
+            }
+            let seen = got.len();
+            got.resize(bytes.len() - 1, 0);
+            peer.read_exact(&mut got[seen..]).unwrap();
+            assert!(got == bytes[1..] && waits > 0);
+            assert_eq!(send(&file, 2_499_999, &socket, 2).unwrap(), Sent { len: 1, stop: Stop::Short });
+            drop(peer);
+            assert_eq!(send(&file, 0, &socket, 2).unwrap(), Sent { len: 0, stop: Stop::Gone });
+        }
     }
 
     #[test]
