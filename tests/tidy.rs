@@ -207,7 +207,7 @@ const RULES: &[Rule] = &[
             "wharf_actors::post::",
             "wharf_actors::receives_letters",
             "wharf_actors::Share",
-            "wharf_actors::storage::{Blob, ErrorKind, Op, Opened, PartReport, StorageError, Ticket, Written}",
+            "wharf_actors::storage::{Blob, ErrorKind, LastWrite, Op, Opened, PartReport, StorageError, Ticket, Written}",
             "wharf_actors::tally::OpenLease",
             // In builds for tests.
             "wharf_actors::storage::faulty::trip",
