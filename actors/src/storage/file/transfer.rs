@@ -71,8 +71,10 @@ pub(super) fn send(file: &File, at: u64, socket: impl AsFd, len: usize) -> io::R
             break Stop::Done;
         }
         let moved = match sendfile(&socket, file, Some(&mut place), rest) {
-            // Not from this file system, or not into such a socket.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => send_by_hand(file, place, &socket, rest)?,
+            // Not from this file system, not into such a socket, or not allowed by a sandbox.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                send_by_hand(file, place, &socket, rest)?
+            }
             moved => moved,
         };
         match moved {
