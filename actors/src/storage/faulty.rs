@@ -18,7 +18,7 @@
 use std::{
     fmt::Display,
     fs,
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     thread,
@@ -28,9 +28,13 @@ use std::{
 use bytes::Bytes;
 use dashmap::DashMap;
 
+mod reader;
+
+use reader::FaultyReader;
+
 use super::{
-    Blob, ErrorKind, Op, Opened, PartReport, Reader, ScanCursor, ScanPage, Sent, Sighting, Storage, StorageError,
-    StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
+    Blob, ErrorKind, Op, Opened, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
+    StoreReport, StoreTuning, Ticket, Wait, Written,
 };
 use crate::{Info, Record, Share, UploadId};
 
@@ -429,25 +433,6 @@ impl Blob for FaultyBlob {
 
     fn rest(&mut self) {
         self.blob.rest();
-    }
-}
-
-struct FaultyReader {
-    reader: Box<dyn Reader>,
-    faults: Arc<Faults>,
-}
-
-impl Reader for FaultyReader {
-    fn read(&mut self, at: u64, len: usize) -> Op<Bytes> {
-        self.faults.plan("read").carry_out(self.reader.read(at, len), Err)
-    }
-
-    fn can_send(&self) -> bool {
-        self.reader.can_send()
-    }
-
-    fn send(&mut self, socket: Arc<OwnedFd>, at: u64, len: usize) -> Op<Sent> {
-        self.faults.plan("read").carry_out(self.reader.send(socket, at, len), Err)
     }
 }
 
