@@ -53,6 +53,11 @@ cost-of-meters uploads='500':
     cargo build --release --no-default-features --features unmetered --target-dir target/unmetered
     python3 benches/cost_of_meters.py target/metered/release/wharf target/unmetered/release/wharf {{uploads}}
 
+# How many user instructions requests cost, beside what benches/counts.toml remembers. `just counts --update` writes that.
+counts *arguments:
+    cargo build --release -p wharf -p wharf-benches
+    python3 benches/counts.py {{arguments}}
+
 # 64 uploads of 256 MiB at once into a slow S3: wharf's peak memory, and whether those that stall hold up the others.
 bench-s3-memory *arguments:
     cargo build --release --workspace --bins
