@@ -47,11 +47,42 @@ bench-stalled *arguments:
     cargo build --release -p wharf -p wharf-benches
     target/release/wharf-benches stalled {{arguments}}
 
+# What a byte costs while 1, 100, 1,000 and 10,000 uploads are active. Needs 20,200 open files (ulimit -Hn) for the last.
+bench-scaling *arguments:
+    cargo build --release -p wharf -p wharf-benches
+    target/release/wharf-benches scaling {{arguments}}
+
+# A million finished uploads, which take 9 GB of a disk and 2 million inodes meanwhile: how soon wharf starts, what HEAD costs.
+bench-finished *arguments:
+    cargo build --release -p wharf -p wharf-benches
+    target/release/wharf-benches finished-store {{arguments}}
+
+# What each level of durability costs on the disk beneath target/, and how many syncs it needs, by strace.
+bench-durability *arguments:
+    cargo build --release -p wharf -p wharf-benches
+    target/release/wharf-benches durability {{arguments}}
+
+# The write of one upload stalls for a second: what HEAD and PATCH of the others feel of it.
+bench-disk-stall *arguments:
+    cargo build --release --features faults
+    cp target/release/wharf target/release/wharf-faults
+    cargo build --release -p wharf -p wharf-benches
+    target/release/wharf-benches disk-stall {{arguments}}
+
+# Single parts by themselves: mailboxes, the state machine, parsers, .info, a log line. `just micro mailbox` runs some.
+micro *arguments:
+    cargo bench -p wharf-benches --bench micro -- {{arguments}}
+
 # What meters cost, in user instructions of small uploads, by callgrind (benches/valgrind.sh has it) and Python. 2 % are allowed.
 cost-of-meters uploads='500':
     cargo build --release --no-default-features --target-dir target/metered
     cargo build --release --no-default-features --features unmetered --target-dir target/unmetered
     python3 benches/cost_of_meters.py target/metered/release/wharf target/unmetered/release/wharf {{uploads}}
+
+# How many user instructions requests cost, beside what benches/counts.toml remembers. `just counts --update` writes that.
+counts *arguments:
+    cargo build --release -p wharf -p wharf-benches
+    python3 benches/counts.py {{arguments}}
 
 # 64 uploads of 256 MiB at once into a slow S3: wharf's peak memory, and whether those that stall hold up the others.
 bench-s3-memory *arguments:

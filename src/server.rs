@@ -1,6 +1,9 @@
 //! The connections: listens, accepts on arbiters of our own, and runs actix-http over an IO that gives it heads. Bodies go
 //! from the socket to their handlers.
 
+#[cfg(feature = "benched")]
+#[doc(hidden)]
+pub mod benched;
 mod connection;
 mod framing;
 mod incoming;

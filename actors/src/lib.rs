@@ -26,6 +26,10 @@ mod tally;
 mod upload;
 mod uploads;
 
+#[cfg(feature = "benched")]
+#[doc(hidden)]
+pub use upload::state::benched;
+
 pub use budget::{Budget, BudgetReport, Share};
 pub use history::{HistoryReport, LINES, Level, LogLine, MarkReport, TIMELINE_BYTES, Timeline};
 pub use id::{InvalidId, MAX_ID_BYTES, UploadId};

@@ -10,6 +10,9 @@ use bytes::Bytes;
 
 use crate::{Info, Record, Share, UploadId};
 
+#[cfg(feature = "benched")]
+#[doc(hidden)]
+pub mod benched;
 #[cfg(any(test, feature = "faults"))]
 pub mod conformance;
 #[cfg(feature = "faults")]

@@ -39,6 +39,8 @@ pub(crate) enum ClientError {
     Refused { request: &'static str, status: u16, text: String },
     #[error("{request} tells of {got:?} where {expected} was expected")]
     Wrong { request: &'static str, got: Option<u64>, expected: u64 },
+    #[error("the {sent} bytes that were sent for {path} are not on disk in {} s", PATIENCE.as_secs())]
+    Unread { path: String, sent: usize },
 }
 
 /// Where uploads are created.

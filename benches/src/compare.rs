@@ -21,11 +21,11 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 pub(crate) use bench::{Bench, BenchError, Load};
-pub(crate) use recipe::Kind;
-use recipe::Recipe;
+pub(crate) use recipe::{Kind, Recipe};
 pub(crate) use results::Measure;
 use results::{Measured, Results, Rounds, Section};
 pub(crate) use s3::Extent;
+pub(crate) use servers::wharf;
 pub(crate) use sizes::Sizes;
 
 use crate::{

@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 use bed::Programs;
 use report::Outcome;
 use target::Target;
-use workload::{s3_memory, s3_throughput, stalled};
+use workload::{disk_stall, durability, finished_store, s3_memory, s3_throughput, scaling, stalled};
 
 /// The command line of `wharf-benches`.
 #[derive(Debug, Parser)]
@@ -68,6 +68,38 @@ enum Task {
         programs: Programs,
         #[command(flatten)]
         options: s3_throughput::Options,
+        /// Print the figures as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// As many bytes by few and by many active uploads: what a byte costs
+    Scaling {
+        #[command(flatten)]
+        options: scaling::Options,
+        /// Print the figures as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// A store with a million finished uploads: how soon wharf starts, and what HEAD costs
+    FinishedStore {
+        #[command(flatten)]
+        options: finished_store::Options,
+        /// Print the figures as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// What each level of durability costs on a disk, and how many syncs it needs
+    Durability {
+        #[command(flatten)]
+        options: durability::Options,
+        /// Print the figures as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let the disk stall under one upload: what the others feel of it
+    DiskStall {
+        #[command(flatten)]
+        options: disk_stall::Options,
         /// Print the figures as one JSON object
         #[arg(long)]
         json: bool,
@@ -121,6 +153,10 @@ fn run(task: Task) -> Result<(String, bool), Box<dyn Error>> {
             Task::S3Throughput { programs, options, json } => {
                 Ok(told(&s3_throughput::run(&programs, &options).await?, json))
             }
+            Task::Scaling { options, json } => Ok(told(&scaling::run(&options).await?, json)),
+            Task::FinishedStore { options, json } => Ok(told(&finished_store::run(&options).await?, json)),
+            Task::Durability { options, json } => Ok(told(&durability::run(&options).await?, json)),
+            Task::DiskStall { options, json } => Ok(told(&disk_stall::run(&options).await?, json)),
             Task::S3Bare { options } => Ok(told(&s3_throughput::send(&options).await?, true)),
         }
     })

@@ -253,9 +253,13 @@ fn site(url: &str) -> Result<Site, TargetError> {
     Ok(Site { address, authority: authority.to_owned(), path: path_of(url).to_owned() })
 }
 
-/// For this process, and for the server that is started by it.
+/// For this process, and for the server that is started by it. Root may have more than its shell has.
 pub(crate) fn raise_file_limit(needed: u64) -> Result<(), TargetError> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Some(needed.max(maximum.unwrap_or(needed)));
+    if maximum.is_some() && setrlimit(Resource::Nofile, Rlimit { current: raised, maximum: raised }).is_ok() {
+        return Ok(());
+    }
     if let Some(limit) = maximum.filter(|limit| *limit < needed) {
         return Err(TargetError::OpenFiles { needed, limit });
     }

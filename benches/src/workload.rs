@@ -1,8 +1,11 @@
 //! The workloads, each a file, and what they share.
 
 mod creation;
+pub(crate) mod disk_stall;
 mod download;
 mod downloads;
+pub(crate) mod durability;
+pub(crate) mod finished_store;
 mod heads;
 mod large;
 mod medium;
@@ -10,6 +13,7 @@ pub(crate) mod paced;
 mod pieces;
 pub(crate) mod s3_memory;
 pub(crate) mod s3_throughput;
+pub(crate) mod scaling;
 mod slow;
 mod small;
 pub(crate) mod stalled;

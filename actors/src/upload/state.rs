@@ -11,6 +11,8 @@
 use std::collections::VecDeque;
 
 mod advance;
+#[cfg(feature = "benched")]
+pub mod benched;
 mod completed;
 #[cfg(test)]
 mod exhaustive;

@@ -77,6 +77,22 @@ impl Recipe {
         Self { about, kind, source: Source::Command(words), settings: None, without: &[] }
     }
 
+    /// The same, over a directory that is there, in place of a fresh one.
+    pub(crate) fn over(mut self, dir: &Path) -> Self {
+        if let Source::Command(words) = &mut self.source {
+            words.iter_mut().for_each(|word| *word = word.replace("{dir}", &dir.to_string_lossy()));
+        }
+        self
+    }
+
+    /// The same, started by another program, whose words come first.
+    pub(crate) fn under(mut self, first: &[&str]) -> Self {
+        if let Source::Command(words) = &mut self.source {
+            words.splice(0..0, first.iter().map(|word| (*word).to_owned()));
+        }
+        self
+    }
+
     /// NAME=COMMAND or NAME=PID@URL.
     pub(crate) fn parse(text: &str) -> Result<Self, RecipeError> {
         let malformed = || RecipeError::Malformed(text.to_owned());

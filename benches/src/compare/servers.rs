@@ -76,7 +76,7 @@ pub(crate) fn receiver() -> io::Result<Recipe> {
 }
 
 /// Without a request log, like all others; and with time for those that stall on purpose.
-fn wharf(name: &str, program: &std::path::Path, durability: &str) -> Recipe {
+pub(crate) fn wharf(name: &str, program: &std::path::Path, durability: &str) -> Recipe {
     let words = strings(&[
         &program.to_string_lossy(),
         "--bind=127.0.0.1:{port}",

@@ -67,7 +67,7 @@ async fn take_over(target: &Target, content: Content) -> Result<(Uploaded, Durat
     let mut lost = Connection::open(&target.site).await?;
     let path = lost.create(BYTES).await?;
     lost.begin_append(&path, 0, BYTES, &content.bytes(0, SENT_BYTES)).await?;
-    stall(target, &path).await;
+    stall(target, &path).await?;
     let mut connection = Connection::open(&target.site).await?;
     let began = Instant::now();
     let offset = connection.offset(&path).await?;
@@ -75,12 +75,20 @@ async fn take_over(target: &Target, content: Content) -> Result<(Uploaded, Durat
     Ok(((path, content), began.elapsed()))
 }
 
-async fn stall(target: &Target, path: &str) {
-    let Some(dir) = &target.dir else { return tokio::time::sleep(STALL).await };
+/// Waits until the PATCH stalls.
+async fn stall(target: &Target, path: &str) -> Result<(), ClientError> {
+    let Some(dir) = &target.dir else {
+        tokio::time::sleep(STALL).await;
+        return Ok(());
+    };
     let deadline = Instant::now() + PATIENCE;
-    while !has_size(dir, path, SENT_BYTES as u64) && Instant::now() < deadline {
+    while !has_size(dir, path, SENT_BYTES as u64) {
+        if Instant::now() > deadline {
+            return Err(ClientError::Unread { path: path.to_owned(), sent: SENT_BYTES });
+        }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
+    Ok(())
 }
 
 /// Uploads, until it is to end.
