@@ -71,7 +71,7 @@ bench-disk-stall *arguments:
 
 # Single parts by themselves: mailboxes, the state machine, parsers, .info, a log line. `just micro mailbox` runs some.
 micro *arguments:
-    cargo bench -p wharf-benches --bench micro -- {{arguments}}
+    cargo bench -p wharf-micro -- {{arguments}}
 
 # What meters cost, in user instructions of small uploads, by callgrind (benches/valgrind.sh has it) and Python. 2 % are allowed.
 cost-of-meters uploads='500':
