@@ -25,12 +25,12 @@ REST_SECS = 8
 HEADER = """\
 # How many user instructions requests cost wharf, as `just counts` finds them; `just counts --update` writes this file.
 #
-# Callgrind counts, so no other program on the machine changes a figure much; but threads that wait for one another spin for
-# a moment, and arbiters look at their sockets more or less often. Between runs of one program a median of three rounds differed
-# by up to {noise}: the tolerance of each figure is no less, in %. Other compilers, and a glibc or a processor for which
-# memory is copied otherwise, count otherwise: compare what was counted on one machine.
+# Callgrind counts, so what else the machine does changes little; but threads that wait for one another spin for a moment, and
+# a client that is kept from sending lets the server read a large PATCH in smaller pieces. Three rounds of one program on a
+# machine that was busy with other work lay within 2.2 % of one another for `small`, 1.3 % for `one_post`, 1 % for `head`, 26 %
+# for `patch` and 4 % for `get`: the tolerance of each figure, in %, is no less. Other compilers, and a glibc or a processor for
+# which memory is copied otherwise, count otherwise: compare what was counted on one machine.
 """
-NOISE = "2 %"
 
 
 class Figure:
@@ -68,8 +68,8 @@ FIGURES = {
     "small": Figure("an upload of 16 KiB by POST, PATCH and HEAD", 3, 500, 1, small),
     "one_post": Figure("an upload of 4 KiB by one POST", 3, 500, 1, one_post),
     "head": Figure("a HEAD", 3, 1500, 1, head),
-    "patch": Figure("a MiB of a PATCH of 32 MiB", 3, 4, 32, patch),
-    "get": Figure("a MiB of a GET of 32 MiB", 3, 8, 32, get),
+    "patch": Figure("a MiB of a PATCH of 32 MiB", 30, 4, 32, patch),
+    "get": Figure("a MiB of a GET of 32 MiB", 5, 8, 32, get),
 }
 
 
@@ -103,7 +103,7 @@ def count(server, names):
 
 
 def written(kept):
-    lines = [HEADER.format(noise=NOISE)]
+    lines = [HEADER]
     for name, figure in FIGURES.items():
         if name in kept:
             lines += [f"[{name}]", f'what = "{figure.what}"', f"instructions = {kept[name]}", f"tolerance = {figure.tolerance}\n"]
