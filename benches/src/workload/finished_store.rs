@@ -14,6 +14,7 @@ use crate::{
     client::Connection,
     compare::{Bench, BenchError, Kind, Load, Recipe, Sizes, wharf},
     content::Content,
+    figures::median,
     report::Outcome,
     target::{name_of, program},
 };
@@ -36,6 +37,9 @@ pub(crate) struct Options {
     /// How many the small store has, and how many of either are asked for
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     heads: u32,
+    /// How often each of the two is measured; what is told is the median
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// Where both are made
     #[arg(long, default_value = "target", value_name = "DIRECTORY")]
     place: PathBuf,
@@ -44,7 +48,6 @@ pub(crate) struct Options {
 /// One store.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Store {
-    uploads: u32,
     /// From the start of the process until it can be connected to.
     start_secs: f64,
     start_cpu_secs: f64,
@@ -58,41 +61,54 @@ struct Store {
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     workload: &'static str,
-    stores: [Store; 2],
+    uploads: [u32; 2],
+    /// Of each round, the small store and the large one.
+    rounds: Vec<[Store; 2]>,
 }
 
-/// Measures the small store and then the large one.
+/// Makes both stores, and measures them in turn.
 ///
 /// # Errors
 /// When the stores can't be made, or the server can't be started or measured, or an answer is not right.
 pub(crate) async fn run(options: &Options) -> Result<Report, BenchError> {
     let recipe = wharf("wharf", &program(options.server.as_deref(), "wharf")?, "none");
     fs::create_dir_all(&options.place)?;
-    let few = store(&recipe, options.heads.min(options.uploads), options).await?;
-    let many = store(&recipe, options.uploads, options).await?;
-    Ok(Report { workload: "finished-store", stores: [few, many] })
+    let place = fs::canonicalize(&options.place)?;
+    let uploads = [options.heads.min(options.uploads), options.uploads];
+    let (mut homes, mut rounds) = (Vec::new(), Vec::new());
+    for uploads in uploads {
+        // Deleted again when all is done.
+        let home = tempfile::Builder::new().prefix("wharf-bench-").tempdir_in(&place)?;
+        let recipe = recipe.clone().over(home.path());
+        fill(&recipe, home.path(), uploads, &place).await?;
+        homes.push((home, recipe, uploads));
+    }
+    // So that the disk is not busy with them while they are asked for.
+    rustix::fs::sync();
+    for _ in 0..options.rounds {
+        let mut stores = Vec::new();
+        for (_, recipe, uploads) in &homes {
+            stores.push(store(recipe, *uploads, options.heads.min(*uploads), &place).await?);
+        }
+        rounds.extend(<[Store; 2]>::try_from(stores).ok());
+    }
+    Ok(Report { workload: "finished-store", uploads, rounds })
 }
 
-/// One store, which is deleted again.
-async fn store(recipe: &Recipe, uploads: u32, options: &Options) -> Result<Store, BenchError> {
-    let place = fs::canonicalize(&options.place)?;
-    let home = tempfile::Builder::new().prefix("wharf-bench-").tempdir_in(&place)?;
-    let recipe = recipe.clone().over(home.path());
-    fill(&recipe, home.path(), uploads, options).await?;
+/// One turn of one store.
+async fn store(recipe: &Recipe, uploads: u32, heads: u32, place: &Path) -> Result<Store, BenchError> {
     let began = Instant::now();
-    let target = recipe.start(&place, OPEN_FILES).await?;
+    let target = recipe.start(place, OPEN_FILES).await?;
     let (start_secs, started) = (began.elapsed().as_secs_f64(), target.sample()?);
     let sizes = Sizes::quick();
     let mut bench = Bench::new(&target, Kind::Wharf, &sizes);
     bench.warm_up().await?;
-    let heads = options.heads.min(uploads);
     // Spread over the whole store.
     let each_head_us = ask(&mut bench, heads, |number| number * (uploads / heads)).await?;
     let often_head_us = ask(&mut bench, heads, |number| number % OFTEN.min(uploads)).await?;
     let resident_kib = target.sample()?.resident_kib;
     recipe.stop(target).await?;
-    let start_cpu_secs = started.cpu_secs();
-    Ok(Store { uploads, start_secs, start_cpu_secs, resident_kib, each_head_us, often_head_us })
+    Ok(Store { start_secs, start_cpu_secs: started.cpu_secs(), resident_kib, each_head_us, often_head_us })
 }
 
 /// The processor time of a HEAD in microseconds.
@@ -109,8 +125,8 @@ async fn ask(bench: &mut Bench<'_>, heads: u32, which: impl Fn(u32) -> u32) -> R
 }
 
 /// Has wharf make one upload, and makes all others like it.
-async fn fill(recipe: &Recipe, dir: &Path, uploads: u32, options: &Options) -> Result<(), BenchError> {
-    let target = recipe.start(&options.place, OPEN_FILES).await?;
+async fn fill(recipe: &Recipe, dir: &Path, uploads: u32, place: &Path) -> Result<(), BenchError> {
+    let target = recipe.start(place, OPEN_FILES).await?;
     let bytes = CONTENT.bytes(0, CONTENT.length);
     let path = Connection::open(&target.site).await?.create_whole(&bytes).await?;
     recipe.stop(target).await?;
@@ -124,8 +140,6 @@ async fn fill(recipe: &Recipe, dir: &Path, uploads: u32, options: &Options) -> R
         fs::write(dir.join(&name), &bytes)?;
         fs::write(dir.join(format!("{name}.info")), info.replace(model, &name))?;
     }
-    // So that the disk is not busy with them while they are asked for.
-    rustix::fs::sync();
     Ok(())
 }
 
@@ -142,13 +156,22 @@ impl Outcome for Report {
     }
 }
 
+impl Report {
+    fn median(&self, of: impl Fn(&[Store; 2]) -> f64) -> f64 {
+        median(self.rounds.iter().map(of)).unwrap_or(0.0)
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [few, many] = &self.stores;
-        writeln!(formatter, "{:<44}{:>14}{:>14}{:>10}", "finished uploads", few.uploads, many.uploads, "ratio")?;
+        let [few, many] = &self.uploads;
+        let title = format!("finished uploads; medians of {} rounds", self.rounds.len());
+        writeln!(formatter, "{title:<44}{few:>14}{many:>14}{:>10}", "ratio")?;
         let mut line = |name: &str, of: fn(&Store) -> f64| {
-            let (few, many) = (of(few), of(many));
-            let ratio = if few > 0.0 { format!("{:.2}", many / few) } else { "-".to_owned() };
+            let (few, many) = (self.median(|[few, _]| of(few)), self.median(|[_, many]| of(many)));
+            // What takes no tick of the clock has no ratio.
+            let ratio = self.median(|[few, many]| of(many) / of(few));
+            let ratio = if ratio.is_finite() { format!("{ratio:.2}") } else { "-".to_owned() };
             writeln!(formatter, "{name:<44}{few:>14.2}{many:>14.2}{ratio:>10}")
         };
         line("s from the start to the first connection", |store| store.start_secs)?;
