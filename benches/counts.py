@@ -28,8 +28,9 @@ HEADER = """\
 # Callgrind counts, so what else the machine does changes little; but threads that wait for one another spin for a moment, and
 # a client that is kept from sending lets the server read a large PATCH in smaller pieces. Three rounds of one program on a
 # machine that was busy with other work lay within 2.2 % of one another for `small`, 1.3 % for `one_post`, 1 % for `head`, 26 %
-# for `patch` and 4 % for `get`: the tolerance of each figure, in %, is no less. Other compilers, and a glibc or a processor for
-# which memory is copied otherwise, count otherwise: compare what was counted on one machine.
+# for `patch` and 4 % for `get`, and a single round an hour later lay 2.5 % above their median for `head` and 7 % for `get`: the
+# tolerance of each figure, in %, is no less. Other compilers, and a glibc or a processor for which memory is copied otherwise,
+# count otherwise: compare what was counted on one machine.
 """
 
 
@@ -67,9 +68,9 @@ def get(connection, placed):
 FIGURES = {
     "small": Figure("an upload of 16 KiB by POST, PATCH and HEAD", 3, 500, 1, small),
     "one_post": Figure("an upload of 4 KiB by one POST", 3, 500, 1, one_post),
-    "head": Figure("a HEAD", 3, 1500, 1, head),
+    "head": Figure("a HEAD", 4, 1500, 1, head),
     "patch": Figure("a MiB of a PATCH of 32 MiB", 30, 4, 32, patch),
-    "get": Figure("a MiB of a GET of 32 MiB", 5, 8, 32, get),
+    "get": Figure("a MiB of a GET of 32 MiB", 10, 8, 32, get),
 }
 
 
