@@ -21,7 +21,7 @@ use crate::{
 mod committer;
 mod lane;
 
-pub(crate) use committer::Target;
+pub(crate) use committer::{Target, sync};
 use lane::Queue;
 
 /// Work of one kind, with threads of its own, so that long reads can't hold up writes, nor either of them lookups.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 use crossbeam_channel::Receiver;
 use rustix::{
     fs::{fdatasync, syncfs},
-    io::{Errno, retry_on_intr},
+    io::retry_on_intr,
 };
 use tokio::sync::oneshot;
 
@@ -26,12 +27,26 @@ use crate::{
 /// costs a flush of the disk's cache, and so does one of the file system: it pays as soon as it replaces a few.
 const GROUP: usize = 4;
 
-/// The bytes and the size of an opened file, which must become durable.
+/// What must become durable.
 pub(crate) struct Target {
-    /// The file; opened, or there is nothing to be done.
-    pub(crate) file: Arc<OnceLock<File>>,
+    /// Makes it durable by itself, and returns by how many syncs.
+    pub(crate) alone: Box<dyn FnOnce() -> io::Result<u64> + Send>,
     /// A descriptor of the file system it lies on, if that may be synced as a whole.
     pub(crate) volume: Option<Volume>,
+}
+
+impl Target {
+    /// The bytes and the size of a file; opened, or there is nothing to be done.
+    pub(crate) fn file(file: Arc<OnceLock<File>>, volume: Option<Volume>) -> Self {
+        let alone = move || file.get().map_or(Ok(0), sync);
+        Self { alone: Box::new(alone), volume }
+    }
+}
+
+/// Makes the bytes and the size of a file durable.
+pub(crate) fn sync(file: &File) -> io::Result<u64> {
+    retry_on_intr(|| fdatasync(file))?;
+    Ok(1)
 }
 
 /// One who waits for a sync.
@@ -81,30 +96,27 @@ fn serve(mut batch: Vec<Request>, syncs: &AtomicU64) {
             Some(volume) if group.len() >= GROUP => {
                 syncs.fetch_add(1, Ordering::Relaxed);
                 let outcome = retry_on_intr(|| syncfs(&*volume));
-                group.into_iter().for_each(|request| request.answer(outcome));
+                group.into_iter().for_each(|request| request.answer(|_| outcome.map_err(io::Error::from)));
             }
             _ => {
                 for request in group {
-                    syncs.fetch_add(1, Ordering::Relaxed);
-                    let outcome = request.target.sync();
-                    request.answer(outcome);
+                    request.answer(|target| {
+                        let count = (target.alone)();
+                        syncs.fetch_add(*count.as_ref().unwrap_or(&1), Ordering::Relaxed);
+                        count.map(|_| ())
+                    });
                 }
             }
         }
     }
 }
 
-impl Target {
-    fn sync(&self) -> Result<(), Errno> {
-        self.file.get().map_or(Ok(()), |file| retry_on_intr(|| fdatasync(file)))
-    }
-}
-
 impl Request {
-    fn answer(self, outcome: Result<(), Errno>) {
-        drop((self.target, self.stamp));
-        drop(self.ticket);
+    fn answer(self, settle: impl FnOnce(Target) -> io::Result<()>) {
+        let Self { stamp, target, ticket, reply, .. } = self;
+        let outcome = settle(target);
+        drop((stamp, ticket));
         // The asker may have gone.
-        let _ = self.reply.send(outcome.map_err(|error| StorageError::from_io("sync", error.into())));
+        let _ = reply.send(outcome.map_err(|error| StorageError::from_io("sync", error)));
     }
 }

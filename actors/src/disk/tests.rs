@@ -90,7 +90,7 @@ async fn those_who_wait_for_a_sync_together_share_it() {
             5..8 => Some(Arc::new(volume.try_clone().unwrap())),
             _ => None,
         };
-        let target = Target { file: Arc::clone(&file), volume };
+        let target = Target::file(Arc::clone(&file), volume);
         let (stamp, ticket) = (gauge.admit_unbounded(0), Ticket::unwatched());
         sender.try_send(committer::Request { stamp, place: None, target, ticket, reply }).unwrap();
     }

@@ -28,7 +28,7 @@ use self::{
     scan::Walk,
 };
 use super::{
-    Durability, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sent, Sighting, Storage, StorageError, StorePage,
+    Durability, Op, Opened, Reader, ScanCursor, ScanPage, Sent, Sighting, Storage, StorageError, StorePage,
     StoreReport, StoreTuning, Ticket, Wait,
 };
 use crate::{
@@ -39,10 +39,12 @@ use crate::{
 
 mod beneath;
 mod blob;
+mod creating;
 mod layout;
 mod list;
 mod marker;
 mod scan;
+mod settling;
 mod transfer;
 
 /// The most final uploads that are taken up again after a start; more are found in later starts.
@@ -212,46 +214,6 @@ impl Shared {
         Ok(base.map_or(size, |base| size.min(base)))
     }
 
-    fn create(self: &Arc<Self>, mut info: Info, ticket: Ticket) -> Result<Opened, StorageError> {
-        let layout = &self.layout;
-        let failed = |error| StorageError::from_io("create", error);
-        let spot = layout.choose(&info)?;
-        info.place = info.place.filter(|_| spot != Layout::usual(&info.id)).map(|place| layout.absolute(&place));
-        if layout.main().stat(&layout::info_path(&info.id)).is_ok() {
-            return Err(StorageError::new(ErrorKind::Exists, "create", "the id has an info already"));
-        }
-        let data = layout.tree(&spot).create(&spot.path, layout.file_mode, layout.directory_mode).map_err(failed)?;
-        let named = || {
-            layout.unmark_stale(&info.id).map_err(failed)?;
-            if info.is_final() {
-                let marker = marker::waiting(&info.id);
-                layout.replace(&marker, b"", false).map_err(failed)?;
-                if layout.durability != Durability::None {
-                    layout.main().sync_names(&marker).map_err(failed)?;
-                }
-            }
-            layout.write_info(&info, &spot)?;
-            if layout.durability == Durability::Always {
-                layout.sync_names(&info.id, &spot).map_err(failed)?;
-            }
-            fstat(&data).map_err(|error| failed(error.into()))
-        };
-        let stat = named().inspect_err(|_| {
-            // The id must not stay taken by an upload that nobody got. What can't be removed now stays unseen.
-            let _ = layout.main().remove(&layout::info_path(&info.id));
-            let _ = layout.main().remove(&marker::waiting(&info.id));
-            let _ = layout.tree(&spot).remove(&spot.path);
-        })?;
-        let blob = FileBlob {
-            shared: Arc::clone(self),
-            id: info.id.clone(),
-            spot,
-            file: Arc::new(OnceLock::from(fs::File::from(data))),
-            ticket,
-        };
-        Ok(Opened { blob: Box::new(blob), info, stored: 0, changed: layout::modified(&stat), record: None })
-    }
-
     fn open(self: &Arc<Self>, id: &UploadId, ticket: Ticket) -> Result<Opened, StorageError> {
         let mut found = self.layout.find(id)?;
         self.layout.recover(&mut found)?;
@@ -266,8 +228,7 @@ impl Shared {
 
 impl Storage for FileStore {
     fn create(&self, info: Info, ticket: Ticket) -> Op<Opened> {
-        let held = ticket.clone();
-        self.shared.job(Lane::Metadata, ticket, move |shared| shared.create(info, held))
+        Arc::clone(&self.shared).create(info, ticket)
     }
 
     fn open(&self, id: &UploadId, ticket: Ticket) -> Op<Opened> {

@@ -76,7 +76,7 @@ impl FileBlob {
             layout.has_stale_markers.store(true, Ordering::Release);
         })?;
         layout.main().remove(&marker::waiting(&self.id))?;
-        if self.is_synced_always() { layout.sync_names(&self.id, &self.spot) } else { Ok(()) }
+        if self.is_synced_always() { layout.sync_names(&self.id, &self.spot).map(|_| ()) } else { Ok(()) }
     }
 
     fn store(&self, at: u64, data: &[Bytes]) -> Written {
@@ -86,18 +86,17 @@ impl FileBlob {
         }
     }
 
+    /// Finishes where nothing need be durable.
     fn complete(&self, info: Info) -> Result<Record, StorageError> {
+        self.shared.layout.write_info(&info, &self.spot)?;
+        self.describe(info)
+    }
+
+    /// What readers get of an upload whose `.info` says that it is finished.
+    fn describe(&self, info: Info) -> Result<Record, StorageError> {
         let layout = &self.shared.layout;
-        let durable = layout.durability != Durability::None;
         let failed = |error: io::Error| StorageError::from_io("finish", error);
         let file = self.data().map_err(failed)?;
-        if durable {
-            fdatasync(file).map_err(|error| failed(error.into()))?;
-        }
-        layout.write_info(&info, &self.spot)?;
-        if durable {
-            layout.sync_names(&self.id, &self.spot).map_err(failed)?;
-        }
         if info.is_final() {
             layout.main().remove(&marker::waiting(&self.id)).map_err(failed)?;
         }
@@ -163,7 +162,7 @@ impl Blob for FileBlob {
             // Another file system may be mounted beneath the directory; a sync of this one would not reach it.
             let device = blob.file.get().and_then(|file| fstat(file).ok()).map(|stat| stat.st_dev);
             let volume = (device == Some(blob.shared.device)).then(|| Arc::clone(&blob.shared.volume));
-            let target = Target { file: Arc::clone(&blob.file), volume };
+            let target = Target::file(Arc::clone(&blob.file), volume);
             blob.shared.disk.commit(blob.ticket.clone(), target).await
         })
     }
@@ -176,7 +175,10 @@ impl Blob for FileBlob {
         self.system_job(Lane::Metadata, "mark tentative bytes", move |blob| {
             let marker = marker::staged(&blob.id);
             blob.shared.layout.replace(&marker, base.to_string().as_bytes(), blob.is_synced_always())?;
-            if blob.is_synced_always() { blob.shared.layout.main().sync_names(&marker) } else { Ok(()) }
+            if blob.is_synced_always() {
+                blob.shared.layout.main().sync_names(&marker)?;
+            }
+            Ok(())
         })
     }
 
@@ -204,18 +206,25 @@ impl Blob for FileBlob {
     }
 
     fn save(&mut self, info: Info) -> Op<()> {
-        self.job(Lane::Metadata, move |blob| {
-            blob.shared.layout.write_info(&info, &blob.spot)?;
-            if !blob.is_synced_always() {
-                return Ok(());
-            }
-            let names = blob.shared.layout.main().sync_names(blob.id.as_str());
-            names.map_err(|error| StorageError::from_io("write the info", error))
-        })
+        if !self.shared.is_durable() {
+            return self.job(Lane::Metadata, move |blob| blob.shared.layout.write_info(&info, &blob.spot));
+        }
+        let (shared, ticket, with_names) = (Arc::clone(&self.shared), self.ticket.clone(), self.is_synced_always());
+        Box::pin(shared.settle_info(Lane::Metadata, ticket, (info, self.spot.clone()), None, with_names))
     }
 
     fn finish(&mut self, info: Info) -> Op<Record> {
-        self.job(Lane::Write, move |blob| blob.complete(info))
+        if !self.shared.is_durable() {
+            return self.job(Lane::Write, move |blob| blob.complete(info));
+        }
+        let blob = self.clone();
+        Box::pin(async move {
+            blob.system_job(Lane::Write, "finish", |blob| blob.data().map(|_| ())).await?;
+            let (shared, ticket, bytes) = (Arc::clone(&blob.shared), blob.ticket.clone(), Arc::clone(&blob.file));
+            let what = (info.clone(), blob.spot.clone());
+            shared.settle_info(Lane::Write, ticket, what, Some(bytes), true).await?;
+            blob.job(Lane::Write, move |blob| blob.describe(info)).await
+        })
     }
 
     fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64> {

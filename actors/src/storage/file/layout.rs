@@ -9,7 +9,10 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     path::{Component, Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -48,6 +51,17 @@ pub(super) struct Found {
     pub(super) info: Info,
     pub(super) spot: Spot,
     pub(super) stat: Stat,
+}
+
+/// A file that is written, and has no name yet that anybody knows.
+pub(super) struct Draft {
+    /// Its name in the workshop.
+    name: String,
+    /// What it is to be called.
+    path: String,
+    /// The workshop it lies in, unless that is the one which is held open.
+    workshop: Option<Beneath>,
+    pub(super) file: Arc<File>,
 }
 
 /// The storage directory.
@@ -152,41 +166,61 @@ impl Layout {
         info_json::decode(&json, id).map_err(|error| StorageError::new(ErrorKind::Corrupt, "read the info", error))
     }
 
-    /// Replaces what is known of an upload whose bytes are at `spot`.
+    /// Replaces what is known of an upload whose bytes are at `spot`. Durable is it by [`Shared::settle_info`] only.
+    ///
+    /// [`Shared::settle_info`]: super::Shared::settle_info
     pub(super) fn write_info(&self, info: &Info, spot: &Spot) -> Result<(), StorageError> {
+        let draft = self.draft_info(info, spot)?;
+        self.place(&draft).map_err(|error| StorageError::from_io("write the info", error))
+    }
+
+    /// Writes down what is known of an upload whose bytes are at `spot`, without giving it its name.
+    pub(super) fn draft_info(&self, info: &Info, spot: &Spot) -> Result<Draft, StorageError> {
         let path = self.roots[spot.root].names[0].join(&spot.path);
         let document = self.directory.join(info_path(&info.id));
         let json = info_json::encode(info, &Places::file(&path.to_string_lossy(), &document.to_string_lossy()))
             .map_err(|error| StorageError::new(ErrorKind::Failed, "write the info", error))?;
-        self.replace(&info_path(&info.id), &json, self.durability != Durability::None)
-            .map_err(|error| StorageError::from_io("write the info", error))
+        self.draft(info_path(&info.id), &json).map_err(|error| StorageError::from_io("write the info", error))
     }
 
     /// Puts a file in the place of another, or of none, in one step.
     pub(super) fn replace(&self, path: &str, content: &[u8], durable: bool) -> io::Result<()> {
-        let temporary = self.temporaries.fetch_add(1, Ordering::Relaxed).to_string();
-        let place = |workshop: &Beneath| {
-            let made = || {
-                let mut file = File::from(workshop.create(&temporary, self.file_mode, self.directory_mode)?);
-                file.write_all(content)?;
-                if durable {
-                    fsync(&file)?;
-                }
-                self.main().adopt(workshop, &temporary, path, self.directory_mode)
-            };
-            made().inspect_err(|_| {
-                // What is left is removed at the next start.
-                let _ = workshop.remove(&temporary);
-            })
-        };
-        match place(&self.workshop) {
+        let draft = self.draft(path.to_owned(), content)?;
+        if durable {
+            fsync(&*draft.file).inspect_err(|_| self.discard(&draft))?;
+        }
+        self.place(&draft)
+    }
+
+    /// Writes a file that is to be put in a place.
+    fn draft(&self, path: String, content: &[u8]) -> io::Result<Draft> {
+        let name = self.temporaries.fetch_add(1, Ordering::Relaxed).to_string();
+        let create = |workshop: &Beneath| workshop.create(&name, self.file_mode, self.directory_mode);
+        let (workshop, file) = match create(&self.workshop) {
             // Somebody has tidied up: the directory that is held open has no name any more.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.main().make_directory(WORKSHOP, self.directory_mode)?;
-                place(&self.main().inner(WORKSHOP)?)
+                let workshop = self.main().inner(WORKSHOP)?;
+                let file = create(&workshop)?;
+                (Some(workshop), file)
             }
-            placed => placed,
-        }
+            created => (None, created?),
+        };
+        let draft = Draft { name, path, workshop, file: Arc::new(file.into()) };
+        (&*draft.file).write_all(content).inspect_err(|_| self.discard(&draft))?;
+        Ok(draft)
+    }
+
+    /// Gives a draft its name, in place of what had it.
+    pub(super) fn place(&self, draft: &Draft) -> io::Result<()> {
+        let workshop = draft.workshop.as_ref().unwrap_or(&self.workshop);
+        let placed = self.main().adopt(workshop, &draft.name, &draft.path, self.directory_mode);
+        placed.inspect_err(|_| self.discard(draft))
+    }
+
+    /// Removes a draft that gets no name. What is left is removed at the next start.
+    pub(super) fn discard(&self, draft: &Draft) {
+        let _ = draft.workshop.as_ref().unwrap_or(&self.workshop).remove(&draft.name);
     }
 
     /// Reads a small file of wharf's own.
@@ -259,10 +293,10 @@ impl Layout {
         placed.map_or_else(|| self.open_regular(&Self::usual(id), OFlags::RDONLY), Ok)
     }
 
-    /// Makes the names of an upload's files durable.
-    pub(super) fn sync_names(&self, id: &UploadId, spot: &Spot) -> io::Result<()> {
-        self.main().sync_names(id.as_str())?;
-        if *spot == Self::usual(id) { Ok(()) } else { self.tree(spot).sync_names(&spot.path) }
+    /// Makes the names of an upload's files durable, and returns by how many syncs.
+    pub(super) fn sync_names(&self, id: &UploadId, spot: &Spot) -> io::Result<u64> {
+        let own = self.main().sync_names(id.as_str())?;
+        if *spot == Self::usual(id) { Ok(own) } else { Ok(own + self.tree(spot).sync_names(&spot.path)?) }
     }
 
     /// Empties the workshop of files that never got to their name, and looks whether there are markers.

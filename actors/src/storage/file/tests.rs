@@ -5,7 +5,7 @@ use std::{cell::Cell, fs};
 use tempfile::TempDir;
 
 use super::*;
-use crate::storage::conformance;
+use crate::storage::{ErrorKind, conformance};
 
 fn config(dir: &Path, durability: Durability) -> Config {
     Config { dir: dir.to_owned(), durability, file_mode: 0o664, dir_mode: 0o775, roots: Vec::new(), scan_entries: 3 }
@@ -326,17 +326,33 @@ async fn each_acknowledged_offset_is_synced_when_asked() {
     let disk = Disk::start(1, 1).unwrap();
     let store = FileStore::open(config(dir.path(), Durability::Always), Arc::clone(&disk)).unwrap();
     let mut first = store.create(conformance::info("a", Some(6)), Ticket::unwatched()).await.unwrap();
+    // The `.info` before it has its name, and the name.
+    assert_eq!(disk.syncs(), 2);
     append(&mut first.blob, 0, b"ab").await;
-    assert_eq!(disk.syncs(), 0);
+    assert_eq!(disk.syncs(), 2);
     first.blob.sync().await.unwrap();
-    assert_eq!(disk.syncs(), 1);
+    assert_eq!(disk.syncs(), 3);
     first.blob.rest();
     first.blob.sync().await.unwrap();
-    assert_eq!(disk.syncs(), 2);
+    assert_eq!(disk.syncs(), 4);
     first.blob.stage(2).await.unwrap();
     append(&mut first.blob, 2, b"cd").await;
     first.blob.keep().await.unwrap();
-    assert_eq!(disk.syncs(), 3);
+    assert_eq!(disk.syncs(), 5);
+    // The bytes, the `.info`, the name.
+    first.blob.finish(conformance::finished(first.info.clone(), 4)).await.unwrap();
+    assert_eq!(disk.syncs(), 8);
+}
+
+#[actix_rt::test]
+async fn a_creation_that_cant_be_made_durable_leaves_its_id_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    // The longest name that a file may have: its `.info` can be written, and can't be named.
+    let long = "x".repeat(255);
+    assert!(store.create(conformance::info(&long, Some(6)), Ticket::unwatched()).await.is_err());
+    assert!(!dir.path().join(&long).exists());
+    assert_eq!(fs::read_dir(dir.path().join(".wharf/tmp")).unwrap().count(), 0);
 }
 
 #[actix_rt::test]
