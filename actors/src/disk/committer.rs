@@ -23,14 +23,16 @@ use crate::{
     storage::{StorageError, Ticket},
 };
 
-/// From this many waiting requests on one sync of the file system replaces a sync of each file. A sync of one file
-/// costs a flush of the disk's cache, and so does one of the file system: it pays as soon as it replaces a few.
-const GROUP: usize = 4;
+/// From so many syncs on, which those who wait would take by themselves, one sync of the file system replaces them. A sync of
+/// one file costs a flush of the disk's cache, and so does one of the file system: it pays as soon as it replaces a few.
+const GROUP: u64 = 4;
 
 /// What must become durable.
 pub(crate) struct Target {
     /// Makes it durable by itself, and returns by how many syncs.
     pub(crate) alone: Box<dyn FnOnce() -> io::Result<u64> + Send>,
+    /// About so many.
+    pub(crate) syncs: u64,
     /// A descriptor of the file system it lies on, if that may be synced as a whole.
     pub(crate) volume: Option<Volume>,
 }
@@ -39,7 +41,7 @@ impl Target {
     /// The bytes and the size of a file; opened, or there is nothing to be done.
     pub(crate) fn file(file: Arc<OnceLock<File>>, volume: Option<Volume>) -> Self {
         let alone = move || file.get().map_or(Ok(0), sync);
-        Self { alone: Box::new(alone), volume }
+        Self { alone: Box::new(alone), syncs: 1, volume }
     }
 }
 
@@ -93,7 +95,7 @@ fn serve(mut batch: Vec<Request>, syncs: &AtomicU64) {
             );
         }
         match volume {
-            Some(volume) if group.len() >= GROUP => {
+            Some(volume) if group.iter().map(|request| request.target.syncs).sum::<u64>() >= GROUP => {
                 syncs.fetch_add(1, Ordering::Relaxed);
                 let outcome = retry_on_intr(|| syncfs(&*volume));
                 group.into_iter().for_each(|request| request.answer(|_| outcome.map_err(io::Error::from)));

@@ -79,18 +79,21 @@ async fn a_full_lane_makes_its_askers_wait_and_no_other() {
 async fn those_who_wait_for_a_sync_together_share_it() {
     let directory = tempfile::tempdir().unwrap();
     let volume: Volume = Arc::new(File::open(directory.path()).unwrap().into());
+    let other: Volume = Arc::new(File::open(directory.path()).unwrap().into());
     let file = Arc::new(std::sync::OnceLock::from(File::create(directory.path().join("a")).unwrap()));
-    let (replies, answers): (Vec<_>, Vec<_>) = (0..9).map(|_| oneshot::channel()).unzip();
+    let (replies, answers): (Vec<_>, Vec<_>) = (0..11).map(|_| oneshot::channel()).unzip();
     let (sender, requests) = crossbeam_channel::unbounded();
-    let gauge = Gauge::new("test_commit", "sync", 9);
+    let gauge = Gauge::new("test_commit", "sync", 11);
     for (place, reply) in replies.into_iter().enumerate() {
-        // Five on the volume, three on another one, one nobody knows where.
+        // Five on the volume, three each on one of its own, one nobody knows where, and two of two syncs on one more.
         let volume = match place {
             0..5 => Some(Arc::clone(&volume)),
             5..8 => Some(Arc::new(volume.try_clone().unwrap())),
-            _ => None,
+            8 => None,
+            _ => Some(Arc::clone(&other)),
         };
-        let target = Target::file(Arc::clone(&file), volume);
+        let syncs = if place < 9 { 1 } else { 2 };
+        let target = Target { syncs, ..Target::file(Arc::clone(&file), volume) };
         let (stamp, ticket) = (gauge.admit_unbounded(0), Ticket::unwatched());
         sender.try_send(committer::Request { stamp, place: None, target, ticket, reply }).unwrap();
     }
@@ -98,7 +101,7 @@ async fn those_who_wait_for_a_sync_together_share_it() {
     let syncs = committer::Syncs::default();
     committer::run(&requests, &syncs);
     assert!(join_all(answers).await.into_iter().all(|answer| answer.unwrap().is_ok()));
-    assert_eq!(syncs.calls.load(Ordering::Relaxed), 1 + 3 + 1);
+    assert_eq!(syncs.calls.load(Ordering::Relaxed), 1 + 3 + 1 + 1);
 }
 
 #[actix_rt::test]

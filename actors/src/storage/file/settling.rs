@@ -33,13 +33,14 @@ impl Shared {
         let (id, place) = (info.id.clone(), spot.clone());
         let draft = self.job(lane, ticket.clone(), move |shared| shared.layout.draft_info(&info, &spot)).await?;
         let written = Arc::clone(&draft.file);
+        let syncs = 1 + u64::from(bytes.is_some());
         let alone = move || {
             let before = bytes.as_ref().and_then(|bytes| bytes.get()).map_or(Ok(0), sync)?;
             fsync(&*written)?;
             Ok(before + 1)
         };
         let volume = Some(Arc::clone(&self.volume)).filter(|_| Layout::usual(&id) == place);
-        let durable = self.disk.commit(ticket.clone(), Target { alone: Box::new(alone), volume }).await;
+        let durable = self.disk.commit(ticket.clone(), Target { alone: Box::new(alone), syncs, volume }).await;
         let placing = self.job(lane, ticket.clone(), move |shared| {
             durable.inspect_err(|_| shared.layout.discard(&draft))?;
             shared.layout.place(&draft).map_err(|error| StorageError::from_io("write the info", error))
@@ -58,7 +59,7 @@ impl Shared {
         let volume = Some(Arc::clone(&self.volume)).filter(|_| Layout::usual(&id) == spot);
         let shared = Arc::clone(&self);
         let alone = move || shared.layout.sync_names(&id, &spot);
-        self.disk.commit(ticket, Target { alone: Box::new(alone), volume }).await
+        self.disk.commit(ticket, Target { alone: Box::new(alone), syncs: 1, volume }).await
     }
 
     pub(super) fn is_durable(&self) -> bool {
