@@ -57,22 +57,26 @@ struct Answer {
     offset: Option<u64>,
     content_length: Option<u64>,
     is_chunked: bool,
+    /// The server ends the connection behind it.
+    is_last: bool,
     location: Option<String>,
 }
 
-/// A connection that is kept from one request to the next.
+/// A connection that is kept from one request to the next, where the server keeps it: rustus ends each one.
 pub(crate) struct Connection<'a> {
     site: &'a Site,
     stream: TcpStream,
     /// What was read beyond the last answer's head.
     held: Vec<u8>,
+    /// The server has said that it ends this connection.
+    is_over: bool,
 }
 
 impl<'a> Connection<'a> {
     pub(crate) async fn open(site: &'a Site) -> Result<Self, ClientError> {
         let stream = timeout(PATIENCE, TcpStream::connect(site.address)).await??;
         stream.set_nodelay(true)?;
-        Ok(Self { site, stream, held: Vec::new() })
+        Ok(Self { site, stream, held: Vec::new(), is_over: false })
     }
 
     /// POST: creates an upload, and returns its path.
@@ -144,6 +148,9 @@ impl<'a> Connection<'a> {
 
     /// Sends more of a body.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        if self.is_over {
+            *self = Self::open(self.site).await?;
+        }
         timeout(PATIENCE, self.stream.write_all(bytes)).await??;
         ballast::sent(bytes.len());
         Ok(())
@@ -229,6 +236,7 @@ impl<'a> Connection<'a> {
             if let Some((answer, end)) = parse(&self.held)? {
                 self.held.drain(..end);
                 if answer.status >= 200 {
+                    self.is_over = answer.is_last;
                     break answer;
                 }
             } else {
@@ -313,6 +321,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>, ClientError> {
         offset: number("Upload-Offset"),
         content_length: number("Content-Length"),
         is_chunked: text("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")),
+        is_last: text("Connection").is_some_and(|connection| connection.eq_ignore_ascii_case("close")),
         location: text("Location").map(str::to_owned),
     };
     Ok(Some((answer, end)))
@@ -332,12 +341,14 @@ mod tests {
 
     #[test]
     fn a_head_is_read_once_it_is_whole() {
-        let head = b"HTTP/1.1 204 No Content\r\nUpload-Offset: 17\r\nlocation: /files/a\r\n\r\nrest";
+        let head =
+            b"HTTP/1.1 204 No Content\r\nUpload-Offset: 17\r\nconnection: close\r\nlocation: /files/a\r\n\r\nrest";
         for cut in 0..head.len() - 4 {
             assert!(parse(&head[..cut]).unwrap().is_none(), "cut at {cut}");
         }
         let (answer, end) = parse(head).unwrap().unwrap();
         assert_eq!((answer.status, answer.offset, answer.content_length), (204, Some(17), None));
+        assert!(answer.is_last);
         assert_eq!((answer.location.as_deref(), &head[end..]), (Some("/files/a"), &b"rest"[..]));
     }
 
