@@ -17,8 +17,8 @@ use crate::{
 /// How much memory a message takes at least when there is little.
 const LEAST_SHARE_BYTES: usize = 64 * 1024;
 
-/// With so many bytes on their way in the whole process, a message carries less: what lies in a processor's cache when
-/// the disk's threads come to it costs a third less to write, and that outweighs that there are more messages.
+/// With so many bytes on their way in the whole process, a message carries less: what still lies in a processor's cache when
+/// the disk's threads come to it costs less to write, and that outweighs that there are more messages.
 const CACHED_BYTES: usize = 4 * 1024 * 1024;
 const CROWDED_MESSAGE_BYTES: usize = 256 * 1024;
 

@@ -29,9 +29,9 @@ const GROUP: u64 = 4;
 
 /// What must become durable.
 pub(crate) struct Target {
-    /// Makes it durable by itself, and returns by how many syncs.
-    pub(crate) alone: Box<dyn FnOnce() -> io::Result<u64> + Send>,
-    /// About so many.
+    /// Makes it durable by itself.
+    pub(crate) alone: Box<dyn FnOnce() -> io::Result<()> + Send>,
+    /// By how many syncs.
     pub(crate) syncs: u64,
     /// A descriptor of the file system it lies on, if that may be synced as a whole.
     pub(crate) volume: Option<Volume>,
@@ -40,15 +40,14 @@ pub(crate) struct Target {
 impl Target {
     /// The bytes and the size of a file; opened, or there is nothing to be done.
     pub(crate) fn file(file: Arc<OnceLock<File>>, volume: Option<Volume>) -> Self {
-        let alone = move || file.get().map_or(Ok(0), sync);
+        let alone = move || file.get().map_or(Ok(()), sync);
         Self { alone: Box::new(alone), syncs: 1, volume }
     }
 }
 
 /// Makes the bytes and the size of a file durable.
-pub(crate) fn sync(file: &File) -> io::Result<u64> {
-    retry_on_intr(|| fdatasync(file))?;
-    Ok(1)
+pub(crate) fn sync(file: &File) -> io::Result<()> {
+    Ok(retry_on_intr(|| fdatasync(file))?)
 }
 
 /// One who waits for a sync.
@@ -102,11 +101,8 @@ fn serve(mut batch: Vec<Request>, syncs: &AtomicU64) {
             }
             _ => {
                 for request in group {
-                    request.answer(|target| {
-                        let count = (target.alone)();
-                        syncs.fetch_add(*count.as_ref().unwrap_or(&1), Ordering::Relaxed);
-                        count.map(|_| ())
-                    });
+                    syncs.fetch_add(request.target.syncs, Ordering::Relaxed);
+                    request.answer(|target| (target.alone)());
                 }
             }
         }

@@ -320,7 +320,8 @@ impl Storage for FileStore {
     }
 
     fn finishes_with_write(&self) -> bool {
-        true
+        // What must be durable takes more than one trip.
+        !self.shared.is_durable()
     }
 
     fn name(&self) -> &'static str {

@@ -96,15 +96,14 @@ impl Beneath {
         self.file(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
     }
 
-    /// Makes the names on the way to `path` durable: every directory from its own up to this one. Returns how many.
-    pub(super) fn sync_names(&self, path: &str) -> io::Result<u64> {
-        let (mut rest, mut count) = (path, 1);
+    /// Makes the names on the way to `path` durable: every directory from its own up to this one.
+    pub(super) fn sync_names(&self, path: &str) -> io::Result<()> {
+        let mut rest = path;
         while let Some((above, _)) = rest.rsplit_once('/') {
             fsync(self.directory(above)?)?;
-            (rest, count) = (above, count + 1);
+            rest = above;
         }
-        fsync(self.directory(".")?)?;
-        Ok(count)
+        Ok(fsync(self.directory(".")?)?)
     }
 
     fn parent<'p>(&self, path: &'p str) -> Result<(Parent<'_>, &'p str), Errno> {

@@ -76,7 +76,7 @@ impl FileBlob {
             layout.has_stale_markers.store(true, Ordering::Release);
         })?;
         layout.main().remove(&marker::waiting(&self.id))?;
-        if self.is_synced_always() { layout.sync_names(&self.id, &self.spot).map(|_| ()) } else { Ok(()) }
+        if self.is_synced_always() { layout.sync_names(&self.id, &self.spot) } else { Ok(()) }
     }
 
     fn store(&self, at: u64, data: &[Bytes]) -> Written {
@@ -175,10 +175,7 @@ impl Blob for FileBlob {
         self.system_job(Lane::Metadata, "mark tentative bytes", move |blob| {
             let marker = marker::staged(&blob.id);
             blob.shared.layout.replace(&marker, base.to_string().as_bytes(), blob.is_synced_always())?;
-            if blob.is_synced_always() {
-                blob.shared.layout.main().sync_names(&marker)?;
-            }
-            Ok(())
+            if blob.is_synced_always() { blob.shared.layout.main().sync_names(&marker) } else { Ok(()) }
         })
     }
 

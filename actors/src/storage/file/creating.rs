@@ -97,7 +97,8 @@ impl Shared {
                 shared.undo(&info.id, &begun.spot);
                 Ok(())
             });
-            undoing.await?;
+            // What is told is why it had to be undone.
+            let _ = undoing.await;
             return Err(error);
         }
         Ok(self.created(info, begun, ticket))

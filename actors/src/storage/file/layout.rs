@@ -293,10 +293,10 @@ impl Layout {
         placed.map_or_else(|| self.open_regular(&Self::usual(id), OFlags::RDONLY), Ok)
     }
 
-    /// Makes the names of an upload's files durable, and returns by how many syncs.
-    pub(super) fn sync_names(&self, id: &UploadId, spot: &Spot) -> io::Result<u64> {
-        let own = self.main().sync_names(id.as_str())?;
-        if *spot == Self::usual(id) { Ok(own) } else { Ok(own + self.tree(spot).sync_names(&spot.path)?) }
+    /// Makes the names of an upload's files durable.
+    pub(super) fn sync_names(&self, id: &UploadId, spot: &Spot) -> io::Result<()> {
+        self.main().sync_names(id.as_str())?;
+        if *spot == Self::usual(id) { Ok(()) } else { self.tree(spot).sync_names(&spot.path) }
     }
 
     /// Empties the workshop of files that never got to their name, and looks whether there are markers.

@@ -35,9 +35,8 @@ impl Shared {
         let written = Arc::clone(&draft.file);
         let syncs = 1 + u64::from(bytes.is_some());
         let alone = move || {
-            let before = bytes.as_ref().and_then(|bytes| bytes.get()).map_or(Ok(0), sync)?;
-            fsync(&*written)?;
-            Ok(before + 1)
+            bytes.as_ref().and_then(|bytes| bytes.get()).map_or(Ok(()), sync)?;
+            Ok(fsync(&*written)?)
         };
         let volume = Some(Arc::clone(&self.volume)).filter(|_| Layout::usual(&id) == place);
         let durable = self.disk.commit(ticket.clone(), Target { alone: Box::new(alone), syncs, volume }).await;
@@ -57,9 +56,11 @@ impl Shared {
         spot: Spot,
     ) -> Result<(), StorageError> {
         let volume = Some(Arc::clone(&self.volume)).filter(|_| Layout::usual(&id) == spot);
+        // A directory each, from the file's own up.
+        let syncs = 1 + id.as_str().matches('/').count() as u64;
         let shared = Arc::clone(&self);
         let alone = move || shared.layout.sync_names(&id, &spot);
-        self.disk.commit(ticket, Target { alone: Box::new(alone), syncs: 1, volume }).await
+        self.disk.commit(ticket, Target { alone: Box::new(alone), syncs, volume }).await
     }
 
     pub(super) fn is_durable(&self) -> bool {
