@@ -11,6 +11,7 @@ mod directory;
 pub mod disk;
 pub mod events;
 mod history;
+pub mod hooks;
 mod id;
 mod info;
 mod lease;
