@@ -1,6 +1,7 @@
 //! From a request to its reply: what all methods have in common. Each method has a file of its own.
 
 mod append;
+mod caller;
 mod create;
 mod download;
 mod exchange;
@@ -8,6 +9,7 @@ mod fields;
 mod inspect;
 mod intake;
 mod options;
+mod overlay;
 mod page;
 mod request_id;
 mod terminate;
@@ -140,7 +142,7 @@ async fn dispatch(
         Route::Append(id) => append::append(site, head, &id, intake::Source::new(incoming), admitted).await,
         Route::Inspect(id) => inspect::inspect(site, head, &id).await,
         Route::Download(id) => download::download(site, head, &id, incoming.as_ref()).await,
-        Route::Terminate(id) => terminate::terminate(site, &id).await,
+        Route::Terminate(id) => terminate::terminate(site, head, &id).await,
     }
 }
 

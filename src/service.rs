@@ -156,9 +156,9 @@ impl Service {
             #[cfg(feature = "s3")]
             StorageKind::S3 => (s3::open(settings, Arc::clone(&budget), logger).await?, Durability::Always),
         };
-        let config =
-            wharf_actors::Config { durability, budget, tuning: live::tuning(settings), remembered: RECORDS_REMEMBERED };
-        Ok(Uploads::start(store, config, logger.clone()).await)
+        let (tuning, remembered) = (live::tuning(settings), RECORDS_REMEMBERED);
+        let config = wharf_actors::Config { durability, budget, tuning, remembered, hooks: None };
+        Ok(Uploads::start(store, config, logger.clone()).await?)
     }
 
     fn disk(settings: &Settings) -> Result<Arc<dyn Storage>, StartError> {

@@ -227,7 +227,7 @@ pub struct Pools {
     /// Senders of parts.
     pub s3: S3Pool,
     /// Callers of hooks.
-    pub hooks: WorkerPool,
+    pub hooks: HookPool,
 }
 
 /// `[pools.s3]`
@@ -259,11 +259,13 @@ pub struct DiskPool {
     pub queue: usize,
 }
 
-/// `[pools.s3]` and `[pools.hooks]`
+/// `[pools.hooks]`
 #[derive(Debug, Clone)]
-pub struct WorkerPool {
-    /// How many actors.
+pub struct HookPool {
+    /// How many calls may be under way at once.
     pub workers: usize,
+    /// How many calls may wait.
+    pub queue: usize,
 }
 
 /// `[timeouts]`

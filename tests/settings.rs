@@ -95,7 +95,7 @@ fn the_defaults_are_these() {
 
     assert_eq!((pools.uploads.arbiters, pools.uploads.mailbox), (None, 64));
     assert_eq!((pools.disk.workers, pools.disk.queue), (4, 256));
-    assert_eq!((pools.s3.workers, pools.hooks.workers), (8, 4));
+    assert_eq!((pools.s3.workers, pools.hooks.workers, pools.hooks.queue), (8, 16, 1024));
 
     let secs = [
         timeouts.head,

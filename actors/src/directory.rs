@@ -21,11 +21,17 @@ use crate::{
     clock::Clock,
     events::Events,
     history::History,
+    hooks::{Caller, EventKind, Hooks},
     live::Live,
     post::{Gauge, KindMeter, Post, meter_of},
     storage::{Durability, ErrorKind, Opened, Storage, StorageError, Ticket},
     tally::Tally,
-    upload::{Upload, messages::Close, sight::Sight, state::Policy},
+    upload::{
+        Upload,
+        messages::Close,
+        sight::Sight,
+        state::{Announced, Policy},
+    },
 };
 
 /// So many uploads without owners are remembered: their timelines and log lines, of up to 10 KiB each.
@@ -39,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) mailbox: usize,
     /// How many finished (and how many expired) uploads are kept in mind.
     pub(crate) remembered: usize,
+    /// How the application hears of uploads, if it does.
+    pub(crate) hooks: Option<Hooks>,
 }
 
 /// An owner that runs, as others see it.
@@ -77,6 +85,9 @@ enum Seat {
     Start(u64, oneshot::Receiver<Started>),
 }
 
+/// Of an upload that is just being created: the request that wants it.
+type New = Option<Option<Arc<Caller>>>;
+
 /// The map from uploads to their owners, and what owners share without changing it.
 pub(crate) struct Directory {
     entries: DashMap<UploadId, Entry>,
@@ -86,6 +97,7 @@ pub(crate) struct Directory {
     histories: quick_cache::sync::Cache<UploadId, Arc<History>>,
     durability: Durability,
     live: Live,
+    hooks: Option<Hooks>,
     tally: Arc<Tally>,
     events: Events,
     clock: Clock,
@@ -132,7 +144,7 @@ const LEASES_PER_OWNER: u64 = 1 << 32;
 
 impl Directory {
     pub(crate) fn new(storage: Arc<dyn Storage>, config: Config, clock: Clock, logger: Logger) -> Arc<Self> {
-        let Config { durability, live, mailbox, remembered } = config;
+        let Config { durability, live, mailbox, remembered, hooks } = config;
         Arc::new(Self {
             entries: DashMap::new(),
             records: quick_cache::sync::Cache::new(remembered),
@@ -141,6 +153,7 @@ impl Directory {
             storage,
             durability,
             live,
+            hooks,
             tally: Arc::default(),
             events: Events::default(),
             clock,
@@ -162,13 +175,25 @@ impl Directory {
         &self.live
     }
 
+    /// How the application hears of uploads, if it does.
+    pub(crate) fn hooks(&self) -> Option<&Hooks> {
+        self.hooks.as_ref()
+    }
+
     /// How owners treat bytes, as it is now.
     pub(crate) fn policy(&self) -> Policy {
+        let wants = |kind| self.hooks.as_ref().is_some_and(|hooks| hooks.wants(kind));
         Policy {
             sync_finish: self.durability != Durability::None,
             sync_always: self.durability == Durability::Always,
             finish_with_write: self.storage.finishes_with_write(),
             max_size: self.live.max_size(),
+            consult: wants(EventKind::PreFinish),
+            announced: Announced {
+                finish: wants(EventKind::PostFinish),
+                terminate: wants(EventKind::PostTerminate),
+                expire: wants(EventKind::PostExpire),
+            },
         }
     }
 
@@ -239,7 +264,7 @@ impl Directory {
                 Seat::Start(epoch, waiting) => {
                     let ticket = self.ticket(id, epoch);
                     let opening = self.storage.open(id, ticket.clone());
-                    self.start(id.clone(), false, epoch, ticket, opening);
+                    self.start(id.clone(), None, epoch, ticket, opening);
                     waiting
                 }
             };
@@ -250,11 +275,11 @@ impl Directory {
         }
     }
 
-    /// Creates an upload and starts its owner.
+    /// Creates an upload and starts its owner. `caller` tells of the request that wants it.
     ///
     /// # Errors
     /// As [`Storage::create`]; an id that is in use is [`ErrorKind::Exists`].
-    pub(crate) async fn create(self: &Arc<Self>, info: Info) -> Started {
+    pub(crate) async fn create(self: &Arc<Self>, info: Info, caller: Option<Arc<Caller>>) -> Started {
         loop {
             let waiting = match self.seat(&info.id) {
                 Seat::Running(_) => return Err(ErrorKind::Exists),
@@ -267,7 +292,7 @@ impl Directory {
                 Seat::Start(epoch, waiting) => {
                     let ticket = self.ticket(&info.id, epoch);
                     let creating = self.storage.create(info.clone(), ticket.clone());
-                    self.start(info.id.clone(), true, epoch, ticket, creating);
+                    self.start(info.id.clone(), Some(caller.clone()), epoch, ticket, creating);
                     waiting
                 }
             };
@@ -308,7 +333,7 @@ impl Directory {
     fn start(
         self: &Arc<Self>,
         id: UploadId,
-        is_new: bool,
+        new: New,
         epoch: u64,
         ticket: Ticket,
         opening: impl Future<Output = Result<Opened, StorageError>> + 'static,
@@ -316,7 +341,7 @@ impl Directory {
         let directory = Arc::clone(self);
         actix_rt::spawn(async move {
             let started = match opening.await {
-                Ok(opened) => Ok(directory.run(opened, is_new, ticket.clone())),
+                Ok(opened) => Ok(directory.run(opened, new, ticket.clone())),
                 Err(error) => {
                     if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) {
                         error!(directory.logger, "owner could not be started"; "upload_id" => %id, "error" => %error);
@@ -330,12 +355,13 @@ impl Directory {
         });
     }
 
-    fn run(self: &Arc<Self>, opened: Opened, is_new: bool, ticket: Ticket) -> Owner {
+    fn run(self: &Arc<Self>, opened: Opened, new: New, ticket: Ticket) -> Owner {
         let filename = ["filename", "name"].iter().find_map(|key| opened.info.metadata.get(*key));
         let sight = Arc::new(Sight::new(filename.map(String::as_str), opened.changed));
         let gauge = Gauge::of(&self.meter);
         let published = (Arc::clone(&gauge), Arc::clone(&sight));
-        let owner = Upload::new(opened, is_new, Arc::clone(self), published, ticket);
+        let (is_new, caller) = (new.is_some(), new.flatten());
+        let owner = Upload::new(opened, is_new, caller, Arc::clone(self), published, ticket);
         Owner { post: Post::new(Upload::create(|_: &mut Context<Upload>| owner), gauge), sight }
     }
 

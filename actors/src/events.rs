@@ -105,6 +105,8 @@ pub enum Interruption {
     ByOperator,
     /// The upload was deleted.
     Terminated,
+    /// The application wanted no more of it.
+    Stopped,
     /// The server ends.
     ShuttingDown,
     /// The store was full.
@@ -129,10 +131,11 @@ pub enum Interruption {
 
 impl Interruption {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::TakenOver,
         Self::ByOperator,
         Self::Terminated,
+        Self::Stopped,
         Self::ShuttingDown,
         Self::NoSpace,
         Self::StoreFailed,
@@ -152,6 +155,7 @@ impl Interruption {
             Self::TakenOver => "taken_over",
             Self::ByOperator => "by_operator",
             Self::Terminated => "terminated",
+            Self::Stopped => "stopped",
             Self::ShuttingDown => "shutting_down",
             Self::NoSpace => "no_space",
             Self::StoreFailed => "store_failed",
@@ -172,6 +176,7 @@ impl Interruption {
             Self::TakenOver => "wanted by another request",
             Self::ByOperator => "interrupted by an operator",
             Self::Terminated => "upload terminated",
+            Self::Stopped => "stopped by the application",
             Self::ShuttingDown => "server shuts down",
             Self::NoSpace => "store full",
             Self::StoreFailed => "store failed",

@@ -4,12 +4,24 @@
 //! [`Notice`] is one event on its way to the application, a [`Transport`] a way to bring it there, a [`Verdict`] what
 //! comes back.
 
+mod dispatcher;
+mod docket;
+mod job;
+mod messages;
+mod meters;
 mod notice;
+mod outbox;
+mod pool;
+pub(crate) mod recovery;
+mod runner;
 mod verdict;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
+pub use docket::{Owed, OwedState};
 pub use notice::{Call, Caller, Event, EventKind, Notice, UploadFacts};
+pub use pool::{Config, HooksReport};
+pub(crate) use pool::{Hooks, Noted};
 pub use verdict::{Changes, HookResponse, Verdict};
 
 /// A call of a hook under way. Dropping it gives it up: what it has started is ended.
@@ -59,7 +71,7 @@ impl HookFailure {
 
     /// A name for metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::TimedOut => "timed_out",
             Self::Unreachable => "unreachable",

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    AskFailure, Committed, Departure, Share,
+    AskFailure, Committed, Denial, Denied, Departure, Share,
     post::Post,
     upload::{
         Upload,
-        messages::{Append, Commit, Release, Reply},
+        messages::{Append, Commit, Ended, Release, Reply},
         state::{LeaseEnd, LeaseId, Refusal},
     },
 };
@@ -20,7 +20,7 @@ pub struct Lease {
     lease: LeaseId,
     offset: u64,
     room: Option<u64>,
-    end: oneshot::Receiver<LeaseEnd>,
+    end: oneshot::Receiver<Ended>,
     /// What the owner is told when the lease is dropped; `None` when it knows already.
     departure: Option<Departure>,
 }
@@ -34,7 +34,7 @@ impl Lease {
         lease: LeaseId,
         offset: u64,
         room: Option<u64>,
-        end: oneshot::Receiver<LeaseEnd>,
+        end: oneshot::Receiver<Ended>,
     ) -> Self {
         Self { post, lease, offset, room, end, departure: Some(Departure::ConnectionLost) }
     }
@@ -65,9 +65,9 @@ impl Lease {
     }
 
     /// Resolves when the owner wants the lease back.
-    pub async fn ended(&mut self) -> LeaseEnd {
+    pub async fn ended(&mut self) -> Ended {
         // The owner drops its side only when it dies.
-        (&mut self.end).await.unwrap_or(LeaseEnd::StoreFailed)
+        (&mut self.end).await.unwrap_or(Ended { why: LeaseEnd::StoreFailed, response: None })
     }
 
     /// All bytes are handed over: waits until they are stored, and the upload finished if they complete it.
@@ -83,7 +83,7 @@ impl Lease {
             Ok(Reply::Committed(committed)) => Ok(committed),
             Ok(_) => Err(AskFailure::Refused(Refusal::StoreFailed)),
             // Why the lease had ended says more than that it had.
-            Err(refusal) => Err(AskFailure::Refused(self.end.try_recv().map_or(refusal, Refusal::from))),
+            Err(refusal) => Err(self.end.try_recv().map_or(AskFailure::Refused(refusal), AskFailure::from)),
         }
     }
 
@@ -101,11 +101,21 @@ impl Drop for Lease {
     }
 }
 
+impl From<Ended> for AskFailure {
+    fn from(ended: Ended) -> Self {
+        match ended.response {
+            Some(response) => Self::Denied(Denial { what: Denied::Upload, response }),
+            None => Self::Refused(ended.why.into()),
+        }
+    }
+}
+
 impl From<LeaseEnd> for Refusal {
     fn from(end: LeaseEnd) -> Self {
         match end {
             LeaseEnd::Interrupted | LeaseEnd::ByOperator => Self::Interrupted,
             LeaseEnd::Terminated => Self::Terminated,
+            LeaseEnd::Stopped => Self::Stopped,
             LeaseEnd::ShuttingDown => Self::ShuttingDown,
             LeaseEnd::NoSpace => Self::NoSpace,
             LeaseEnd::StoreFailed => Self::StoreFailed,

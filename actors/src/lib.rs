@@ -24,6 +24,7 @@ mod reaper;
 mod room;
 pub mod storage;
 mod tally;
+mod turns;
 mod upload;
 mod uploads;
 
@@ -38,11 +39,11 @@ pub use info::{Info, Kind, Own, Record};
 pub use lease::{Lease, Stored};
 pub use tally::TallyReport;
 pub use upload::{
-    messages::{Committed, Departure, Snapshot},
+    messages::{Committed, Consulted, Departure, Ended, Snapshot},
     state::{LeaseEnd, Refusal},
     view::{LeaseReport, UploadState},
 };
 pub use uploads::{
-    Appending, AskFailure, Begun, Config, ListCursor, ListPage, Listed, Mailboxes, NewUpload, Overview, OwnerReport,
-    Tuning, Uploads,
+    Appending, AskFailure, Begun, Config, Created, Denial, Denied, ListCursor, ListPage, Listed, Mailboxes, NewUpload,
+    Overview, OwnerReport, Tuning, Uploads,
 };

@@ -47,7 +47,12 @@ impl Monitor {
         let meter = directory.meter();
         let owners = Wait { kind: meter.name(), dwell_p99: meter.dwell_p99(), oldest_age: oldest_owner };
         let below = directory.storage().waits();
-        [owners, Wait::of(&self.reaper)].iter().chain(&below).for_each(|wait| self.judge(wait, directory));
+        let hooks = directory.hooks().map(|hooks| hooks.waits()).unwrap_or_default();
+        [owners, Wait::of(&self.reaper)]
+            .iter()
+            .chain(&below)
+            .chain(&hooks)
+            .for_each(|wait| self.judge(wait, directory));
     }
 
     fn judge(&mut self, wait: &Wait, directory: &Directory) {

@@ -28,12 +28,13 @@ use crate::{
         client::{Client, ClientError, ETag, metered::CallMeters},
         retry::RetryPolicy,
     },
+    turns::Turns,
 };
 use dispatcher::{Dispatcher, Hiring, Quarters, Roll};
 use job::{Job, Wait};
 use messages::{Cancel, Close, Resize, Submit};
 use meters::{Counted, Meters};
-use turns::Turns;
+
 use uploader::Uploader;
 
 mod dispatcher;
@@ -41,7 +42,6 @@ mod job;
 mod messages;
 mod meters;
 mod show;
-mod turns;
 mod uploader;
 
 pub use meters::PartsReport;

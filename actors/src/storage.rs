@@ -4,7 +4,9 @@
 //! itself. Every operation returns a future that owns all it needs: it goes on to its end when the owner dies, and holds
 //! its [`Ticket`] until then, so that no successor is started while an old operation may still touch the store.
 
-use std::{any::Any, fmt, future::Future, io, os::fd::OwnedFd, pin::Pin, sync::Arc, time::SystemTime};
+use std::{
+    any::Any, collections::BTreeMap, fmt, future::Future, io, os::fd::OwnedFd, pin::Pin, sync::Arc, time::SystemTime,
+};
 
 use bytes::Bytes;
 
@@ -213,6 +215,12 @@ pub trait Storage: Send + Sync + 'static {
     /// Keeps a small named value for the service itself, and gives back what was there before. `None` only reads.
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>>;
 
+    /// Where events are kept that the application is still to be told of.
+    fn outbox(&self) -> Arc<dyn OutboxStore>;
+
+    /// Where an upload lies, in tusd's words (`Path`, `Key`), as hooks are told.
+    fn places(&self, info: &Info) -> BTreeMap<String, String>;
+
     /// Whether it gains by [`Blob::write_last`], and has it.
     fn finishes_with_write(&self) -> bool {
         false
@@ -244,6 +252,21 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// When some of it could not be done; all else is.
     fn tune(&self, tuning: &StoreTuning) -> Result<(), StorageError>;
+}
+
+/// Small documents by their names, which are hexadecimal: the events that the application is still to be told of.
+pub trait OutboxStore: Send + Sync {
+    /// Stores a document, as durably as what an upload's end takes, and in place of one of that name.
+    fn put(&self, name: String, content: Bytes) -> Op<()>;
+
+    /// The document of that name, if there is one.
+    fn read(&self, name: String) -> Op<Option<Bytes>>;
+
+    /// Removes a document; one that is missing is no error.
+    fn remove(&self, name: String) -> Op<()>;
+
+    /// Up to `limit` names behind `after`, in order.
+    fn list(&self, after: String, limit: usize) -> Op<Vec<String>>;
 }
 
 /// Where a scan goes on. Opaque to all but the store that made it.

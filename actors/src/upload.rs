@@ -11,6 +11,7 @@ mod observe;
 mod perform;
 pub(crate) mod sight;
 pub(crate) mod state;
+mod told;
 pub(crate) mod view;
 
 use std::{
@@ -28,14 +29,16 @@ use crate::{
     Info, Kind, Own, Record, Share, UploadId,
     directory::Directory,
     history::History,
+    hooks::Caller,
     post::{Gauge, now_nanos},
     receives_letters,
     storage::{Blob, Opened, Ticket},
     tally::OpenLease,
 };
-use messages::{Asker, Departure, Snapshot};
+use messages::{Asker, Departure, Ended, Snapshot};
 use sight::Sight;
 use state::{Event, Found, LeaseEnd, LeaseId, Piece, State};
+use told::Told;
 
 /// An idle owner closes its file after this long.
 const REST_AFTER: Duration = Duration::from_secs(1);
@@ -57,7 +60,7 @@ impl Piece for Pieces {
 struct Holder {
     lease: LeaseId,
     request_id: Arc<str>,
-    end: Option<oneshot::Sender<LeaseEnd>>,
+    end: Option<oneshot::Sender<Ended>>,
     departure: Option<Departure>,
     ended: Option<LeaseEnd>,
     /// The operator who wanted it to end.
@@ -87,6 +90,8 @@ pub(crate) struct Upload {
     history: Option<Arc<History>>,
     /// When listeners were last told of the upload's progress; 0 before.
     progress_told_nanos: u64,
+    /// For the application, when it wants to hear of uploads.
+    told: Option<Box<Told>>,
     /// The last lease ended because another request wanted the upload.
     overtaken: bool,
     logger: Logger,
@@ -101,10 +106,11 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// An owner for an upload that was just created or found.
+    /// An owner for an upload that was just created, by the request that `caller` tells of, or found.
     pub(crate) fn new(
         opened: Opened,
         is_new: bool,
+        caller: Option<Arc<Caller>>,
         directory: Arc<Directory>,
         (gauge, sight): (Arc<Gauge>, Arc<Sight>),
         ticket: Ticket,
@@ -115,6 +121,7 @@ impl Upload {
             Kind::Final { partials } => partials.iter().map(|partial| (partial.clone(), None)).collect(),
             Kind::Single | Kind::Partial => BTreeMap::new(),
         };
+        let told = directory.hooks().map(|hooks| Told::new(hooks.clone(), caller, stored));
         let mut upload = Self {
             id: info.id.clone(),
             state: State::new(found, directory.policy(), directory.first_lease()),
@@ -131,6 +138,7 @@ impl Upload {
             sight,
             history: None,
             progress_told_nanos: 0,
+            told,
             overtaken: false,
             last_active_nanos: now_nanos(),
             timer_armed: false,
@@ -151,6 +159,7 @@ impl Upload {
             self.perform(effect, context);
         }
         self.observe();
+        self.tell_of_progress(context);
         if self.state.is_idle() && !self.timer_armed && !self.retired {
             self.arm_timer(if self.over || self.state.is_finished() { Duration::ZERO } else { REST_AFTER }, context);
         }
@@ -289,5 +298,6 @@ receives_letters!(
         "store_expiry",
         "interrupt",
         "look",
+        "received",
     ]
 );

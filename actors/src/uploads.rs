@@ -1,10 +1,11 @@
 //! The facade: all that the web side can ask of uploads.
 
 mod admin;
+mod asking;
 mod view;
 mod words;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use slog::{Logger, info, o};
 
@@ -13,6 +14,7 @@ use crate::{
     clock::{Clock, unix_secs},
     directory::{self, Directory},
     events::Event,
+    hooks::{Caller, EventKind, HookResponse, Hooks, recovery::recover},
     lease::Lease,
     live::Live,
     monitor::Monitor,
@@ -21,12 +23,13 @@ use crate::{
     storage::{ErrorKind, Reader, Storage, StorageError, metered::Metered},
     upload::{
         Upload,
-        messages::{Answered, Asker, Begin, Inspect, Join, Peek, Reply, Snapshot, Terminate},
+        messages::{Answered, Asker, Begin, Consulted, Inspect, Join, Peek, Reply, Snapshot, Terminate},
         state::{self, Refusal},
     },
 };
+use asking::Accesses;
 pub use view::{ListCursor, ListPage, Listed, Overview, OwnerReport, Tuning};
-pub use words::{Appending, AskFailure, Begun, Config, Mailboxes, NewUpload};
+pub use words::{Appending, AskFailure, Begun, Config, Created, Denial, Denied, Mailboxes, NewUpload};
 
 /// All uploads. Cheap to clone; used from the arbiters that serve requests, whose threads also run the owners that
 /// these requests start.
@@ -35,27 +38,40 @@ pub struct Uploads {
     directory: Arc<Directory>,
     budget: Arc<Budget>,
     reaper: Post<Reaper>,
+    /// Answers to pre-access, when that is asked for.
+    accesses: Option<Arc<Accesses>>,
     logger: Logger,
 }
 
 impl Uploads {
     /// Uploads in the given store. To be called on the arbiter that shall run the reaper and the final uploads that wait
     /// for partial ones from before the start.
-    pub async fn start(storage: Arc<dyn Storage>, config: Config, logger: Logger) -> Self {
+    ///
+    /// # Errors
+    /// When no thread for hooks can be started.
+    pub async fn start(storage: Arc<dyn Storage>, config: Config, logger: Logger) -> io::Result<Self> {
         let live = Live::new(&config.tuning.values());
         let (durability, mailbox, remembered) = (config.durability, config.tuning.mailbox, config.remembered);
-        let owners = directory::Config { durability, live, mailbox, remembered };
+        let identity = config.hooks.as_ref().map(|hooks| hooks.identity.clone());
+        let hooks = match config.hooks {
+            Some(config) => Some(Hooks::start(config, storage.outbox(), logger.clone())?),
+            None => None,
+        };
+        let asks_access = hooks.as_ref().is_some_and(|hooks| hooks.wants(EventKind::PreAccess));
+        let accesses = identity.filter(|_| asks_access).map(|identity| Arc::new(Accesses::new(identity)));
+        let owners = directory::Config { durability, live, mailbox, remembered, hooks };
         let clock = Clock::new(config.tuning.expire_after);
         let directory = Directory::new(Metered::over(storage), owners, clock, logger.clone());
         let reaper = Reaper::run(Arc::clone(&directory));
-        let uploads = Self { directory, budget: config.budget, reaper, logger };
+        let uploads = Self { directory, budget: config.budget, reaper, accesses, logger };
         if uploads.directory.clock().after().is_some() {
             uploads.remember_times().await;
         }
         uploads.reaper.tell(Wake);
         Monitor::run(&uploads.directory, uploads.reaper.gauge());
         uploads.wake_finals();
-        uploads
+        uploads.take_up_events();
+        Ok(uploads)
     }
 
     /// What the store remembers of earlier runs guards against a clock that was set wrong meanwhile.
@@ -74,6 +90,18 @@ impl Uploads {
         };
         let last_seen = number(storage.note("last_seen", Some(now.to_string())).await.unwrap_or_default());
         clock.remember(first_seen, last_seen);
+    }
+
+    /// What an earlier run had still to tell is told, and what it had almost finished is finished.
+    fn take_up_events(&self) {
+        let uploads = self.clone();
+        actix_rt::spawn(async move {
+            let Some(hooks) = uploads.directory.hooks().cloned() else { return };
+            for id in recover(&hooks, uploads.directory.storage()).await {
+                // Its owner finishes it when all its bytes are there. One that can't be had is no reason to leave the others.
+                let _ = uploads.record(&id).await;
+            }
+        });
     }
 
     /// Final uploads that were not concatenated when the server ended go on by themselves.
@@ -137,7 +165,18 @@ impl Uploads {
     /// # Errors
     /// [`Refusal::Exists`]; for a final upload [`Refusal::NotFound`], [`Refusal::NotFinished`] and
     /// [`Refusal::MaxSizeExceeded`] by its partial ones; or what the store says.
-    pub async fn create(&self, new: NewUpload) -> Result<Snapshot, AskFailure> {
+    pub async fn create(&self, mut new: NewUpload) -> Result<Created, AskFailure> {
+        if let Kind::Final { partials } = &new.kind {
+            for partial in partials {
+                self.ask_for_access(partial, new.caller.as_ref()).await?;
+            }
+        }
+        let response = self.ask_to_create(&mut new).await?;
+        let (snapshot, consulted) = self.make(new).await?;
+        Ok(Created { snapshot, response, consulted })
+    }
+
+    async fn make(&self, new: NewUpload) -> Result<(Snapshot, Option<Arc<Consulted>>), AskFailure> {
         let expires_at_secs =
             if matches!(new.kind, Kind::Final { .. }) { None } else { self.directory.clock().expiry_secs() };
         let mut info = Info {
@@ -145,7 +184,7 @@ impl Uploads {
             length: new.length,
             metadata: new.metadata,
             kind: new.kind,
-            place: None,
+            place: new.place,
             own: Some(Own {
                 raw_metadata: new.raw_metadata,
                 raw_concat: new.raw_concat,
@@ -167,25 +206,26 @@ impl Uploads {
                 }
             }
         }
+        let caller = new.caller;
         let (id, is_final, is_empty) = (info.id.clone(), info.is_final(), info.length == Some(0));
         let created = Snapshot { info: info.clone(), offset: Some(0), expires_at_secs, record: None };
-        self.within(async { self.directory.create(info).await.map_err(AskFailure::from) }).await?;
+        self.within(async { self.directory.create(info, caller).await.map_err(AskFailure::from) }).await?;
         info!(self.logger, "upload created"; o!("upload_id" => id.to_string()), "length" => created.info.length);
         self.directory.tally().created.add(1);
         self.directory.events().tell(|| Event::UploadCreated { id: id.clone(), length: created.info.length });
         if !is_final && !is_empty {
-            return Ok(created);
+            return Ok((created, None));
         }
         // An empty upload finishes by itself; a final one, when it can. A peek is answered after that.
         match self.ask(&id, |asker| Peek { asker: asker.into() }).await {
-            Ok(Reply::Peeked { record: Some(record), .. }) => Ok(of_record(&record)),
-            Ok(_) => Ok(Snapshot { offset: if is_final { None } else { Some(0) }, ..created }),
+            Ok(Reply::Peeked { record: Some(record), consulted, .. }) => Ok((of_record(&record), consulted)),
+            Ok(_) => Ok((Snapshot { offset: if is_final { None } else { Some(0) }, ..created }, None)),
             // A long concatenation goes on by itself.
-            Err(AskFailure::TimedOut) if is_final => Ok(Snapshot { offset: None, ..created }),
+            Err(AskFailure::TimedOut) if is_final => Ok((Snapshot { offset: None, ..created }, None)),
             Err(AskFailure::TimedOut) => Err(AskFailure::TimedOut),
             Err(failure) => {
                 // Whoever asked is told that there is no such upload, and knows no name to delete it by.
-                let _ = self.terminate(&id).await;
+                let _ = self.ask(&id, |asker| Terminate { asker: asker.into() }).await;
                 Err(failure)
             }
         }
@@ -230,10 +270,13 @@ impl Uploads {
         if let Some(record) = self.directory.record(id) {
             return complete(&record, &appending);
         }
-        let Appending { offset, declared_length, announced, tentative, request_id, peer } = appending;
+        let Appending { offset, declared_length, announced, tentative, request_id, peer, caller } = appending;
         let begin = state::Begin { offset, declared_length, announced, tentative };
         self.within(async {
-            let make = |asker| Begin { begin, asker: Asker::of_request(asker, Arc::clone(&request_id), peer) };
+            let make = |asker| {
+                let asker = Asker::of_request(asker, Arc::clone(&request_id), peer, caller.clone());
+                Begin { begin, asker }
+            };
             let mut post = self.find(id).await?;
             let mut answered = post.ask(make).await;
             if answered.as_ref().is_err_and(|failure| *failure == Unanswered::Retired) {
@@ -307,12 +350,32 @@ impl Uploads {
         .await
     }
 
-    /// Deletes an upload, finished or not.
+    /// Deletes an upload, finished or not, for the request that `caller` tells of. What the application wants laid over the
+    /// answer comes back.
+    ///
+    /// # Errors
+    /// [`AskFailure::Denied`] when the application wants it to stay;
+    /// [`Refusal::NotFound`], [`Refusal::Expired`], or what the store says.
+    pub async fn terminate(
+        &self,
+        id: &UploadId,
+        caller: Option<Arc<Caller>>,
+    ) -> Result<Option<Arc<HookResponse>>, AskFailure> {
+        let response = self.ask_to_terminate(id, caller.as_ref()).await?;
+        self.end(id, caller).await?;
+        Ok(response)
+    }
+
+    /// Deletes an upload on an operator's behalf: the application is told of it, not asked.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Expired`], or what the store says.
-    pub async fn terminate(&self, id: &UploadId) -> Result<(), AskFailure> {
-        match self.ask(id, |asker| Terminate { asker: asker.into() }).await? {
+    pub async fn terminate_unasked(&self, id: &UploadId) -> Result<(), AskFailure> {
+        self.end(id, None).await
+    }
+
+    async fn end(&self, id: &UploadId, caller: Option<Arc<Caller>>) -> Result<(), AskFailure> {
+        match self.ask(id, |asker| Terminate { asker: Asker::called_by(asker, caller.clone()) }).await? {
             Reply::Terminated => Ok(()),
             _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
         }
@@ -335,6 +398,9 @@ impl Uploads {
             // Only sharpens the guard against wrong clocks.
             let _ =
                 tokio::time::timeout(at_most, self.directory.storage().note("last_seen", Some(now.to_string()))).await;
+        }
+        if let Some(hooks) = self.directory.hooks() {
+            hooks.close(at_most).await;
         }
         let closed = tokio::time::timeout(at_most, self.directory.storage().close()).await;
         settled && closed.is_ok()

@@ -154,7 +154,7 @@ pub(super) async fn interrupt(site: &Site, id: &UploadId, peer: Option<SocketAdd
 }
 
 pub(super) async fn delete(site: &Site, id: &UploadId, peer: Option<SocketAddr>) -> Result<HttpResponse, Problem> {
-    site.uploads.terminate(id).await.map_err(refused)?;
+    site.uploads.terminate_unasked(id).await.map_err(refused)?;
     let peer = peer_name(peer);
     info!(site.logger, "upload deleted by request"; "upload_id" => %id, "peer" => peer);
     Ok(answer::empty())
@@ -166,7 +166,11 @@ fn refused(failure: AskFailure) -> Problem {
         AskFailure::Refused(Refusal::NotFound) => Problem::no_upload(),
         AskFailure::Refused(Refusal::Expired) => Problem::new(410, "expired", "the upload has expired"),
         AskFailure::Refused(refusal) => Problem::unavailable(format!("the store or the owner refused: {refusal:?}")),
-        AskFailure::Overloaded | AskFailure::TimedOut | AskFailure::Died => Problem::unavailable(failure.to_string()),
+        AskFailure::Overloaded
+        | AskFailure::TimedOut
+        | AskFailure::Died
+        | AskFailure::Denied(_)
+        | AskFailure::Hook(_) => Problem::unavailable(failure.to_string()),
     }
 }
 

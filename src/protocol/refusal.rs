@@ -27,6 +27,7 @@ pub enum Refusal {
     UploadStopped,
     UploadRejected,
     UploadTerminationRejected,
+    AccessRejected,
     UploadInterrupted,
     ServerShutdown,
     OriginNotAllowed,
@@ -55,7 +56,7 @@ const RETRY_AFTER_SECS: &str = "1";
 
 impl Refusal {
     /// Each of them once.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::UnsupportedVersion,
         Self::MaxSizeExceeded,
         Self::InvalidContentType,
@@ -76,6 +77,7 @@ impl Refusal {
         Self::UploadStopped,
         Self::UploadRejected,
         Self::UploadTerminationRejected,
+        Self::AccessRejected,
         Self::UploadInterrupted,
         Self::ServerShutdown,
         Self::OriginNotAllowed,
@@ -188,6 +190,7 @@ impl Refusal {
             Self::UploadTerminationRejected => {
                 ("ERR_UPLOAD_TERMINATION_REJECTED", 400, "upload termination has been rejected by server")
             }
+            Self::AccessRejected => ("ERR_ACCESS_REJECTED", 403, "access to the upload has been rejected by server"),
             Self::UploadInterrupted => (
                 "ERR_UPLOAD_INTERRUPTED",
                 400,
@@ -266,6 +269,7 @@ mod tests {
                 400,
                 "ERR_UPLOAD_TERMINATION_REJECTED: upload termination has been rejected by server\n",
             ),
+            (Refusal::AccessRejected, 403, "ERR_ACCESS_REJECTED: access to the upload has been rejected by server\n"),
             (
                 Refusal::UploadInterrupted,
                 400,

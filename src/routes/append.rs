@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wharf_actors::{Appending, AskFailure, Begun, Lease, Refusal as Denied, UploadId};
 
-use super::{Head, Reply, Site, intake::Source};
+use super::{Head, Reply, Site, caller::caller, intake::Source};
 use crate::{
     problem,
     protocol::{
@@ -22,6 +22,11 @@ pub(super) struct Admitted {
 
 /// Does all that can be done without the body.
 pub(super) async fn admit(site: &Site, head: &Head<'_>, id: &UploadId) -> Result<Admitted, Reply> {
+    // First of all: a stranger must not even learn when the upload expires.
+    let caller = caller(site, head);
+    if let Err(failure) = site.uploads.ask_for_access(id, caller.as_ref()).await {
+        return Err(Reply::told(problem::of(failure)));
+    }
     let request = match append::parse(&head.fields, &site.config.rules) {
         Ok(request) => request,
         Err(refusal) => return Err(told_expiry(site, id, Reply::refusal(refusal)).await),
@@ -34,6 +39,7 @@ pub(super) async fn admit(site: &Site, head: &Head<'_>, id: &UploadId) -> Result
         tentative: checksum.is_some(),
         request_id: Arc::clone(head.exchange.request_id()),
         peer: head.exchange.peer(),
+        caller,
     };
     match site.uploads.begin(id, appending).await {
         Ok(begun) => Ok(Admitted { begun, checksum }),
@@ -53,7 +59,7 @@ async fn refused(site: &Site, id: &UploadId, failure: AskFailure) -> Reply {
             Denied::MismatchedOffset | Denied::InvalidLength | Denied::SizeExceeded | Denied::MaxSizeExceeded
         )
     );
-    let reply = Reply::refusal(problem::of(failure));
+    let reply = Reply::told(problem::of(failure));
     if is_there { told_expiry(site, id, reply).await } else { reply }
 }
 
@@ -89,8 +95,9 @@ async fn take(
 ) -> Reply {
     let taken = source.take(site, lease, checksum).await;
     let mut reply = match taken.outcome {
-        Ok(committed) => Reply::new(204, reply::appended(committed.offset, committed.expires_at_secs)),
-        Err(refusal) => Reply::refusal(refusal).with(expires_at_secs.map(expiration::header)),
+        Ok(committed) => Reply::new(204, reply::appended(committed.offset, committed.expires_at_secs))
+            .consulted(committed.consulted.as_deref()),
+        Err(told) => Reply::told(told).with(expires_at_secs.map(expiration::header)),
     };
     reply.received = taken.received;
     reply

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use wharf_actors::{Appending, Begun, Kind, NewUpload, Snapshot, UploadId};
+use wharf_actors::{
+    Appending, Begun, Created, Kind, NewUpload, Snapshot, UploadId,
+    hooks::{Caller, HookResponse},
+};
 
 use super::{
     Head, Reply, Site,
+    caller::caller,
     intake::{Source, Taken},
 };
 use crate::{
@@ -34,51 +38,69 @@ pub(super) async fn create(site: &Site, head: &Head<'_>, source: Source) -> Repl
     };
     let id = UploadId::random();
     let raw_metadata = metadata.raw.filter(|raw| !raw.is_empty());
-    let new = NewUpload { id, length, metadata: metadata.pairs, raw_metadata, kind, raw_concat };
+    let caller = caller(site, head);
+    let (metadata, place) = (metadata.pairs, None);
+    let new = NewUpload { id, length, metadata, raw_metadata, kind, raw_concat, place, caller: caller.clone() };
     let created = match site.uploads.create(new).await {
         Ok(created) => created,
-        Err(failure) => return Reply::refusal(problem::of(failure)),
+        Err(failure) => return Reply::told(problem::of(failure)),
     };
+    let Created { snapshot: created, response, consulted } = created;
     let id = created.info.id.clone();
     let location = location::location(&id, &site.config.locations, &head.fields, head.is_secure);
-    match body {
+    let reply = match body {
         None => Reply::new(201, reply::created(location, None, created.expires_at_secs)),
-        Some(body) => first_bytes(site, head, &id, body, source, location, &created).await,
-    }
+        Some(body) => {
+            let first = First { site, head, location, created: &created, response: response.as_deref(), caller };
+            return first.bytes(&id, body, source).await;
+        }
+    };
+    reply.overlaid_at_creation(response.as_deref()).consulted(consulted.as_deref())
 }
 
-/// Whatever becomes of the bytes: the upload is there, and the client is told where.
-async fn first_bytes(
-    site: &Site,
-    head: &Head<'_>,
-    id: &UploadId,
-    body: BodyRequest,
-    source: Source,
+/// A creation that brings bytes.
+struct First<'a> {
+    site: &'a Site,
+    head: &'a Head<'a>,
     location: String,
-    created: &Snapshot,
-) -> Reply {
-    let appending = Appending {
-        offset: 0,
-        declared_length: None,
-        announced: body.content_length,
-        tentative: body.checksum.is_some(),
-        request_id: Arc::clone(head.exchange.request_id()),
-        peer: head.exchange.peer(),
-    };
-    let taken = match site.uploads.begin(id, appending).await {
-        Ok(Begun::Lease { lease, .. }) => source.take(site, lease, body.checksum).await,
-        Ok(Begun::Complete { offset }) => {
-            return Reply::new(201, reply::created(location, Some(offset), created.expires_at_secs));
-        }
-        Err(failure) => Taken::refused(problem::of(failure)),
-    };
-    let received = taken.received;
-    let mut reply = match taken.outcome {
-        Ok(committed) => Reply::new(201, reply::created(location, Some(committed.offset), committed.expires_at_secs)),
-        Err(refusal) => Reply::refusal(refusal)
-            .with([("location", location.into())])
-            .with(created.expires_at_secs.map(expiration::header)),
-    };
-    reply.received = received;
-    reply
+    created: &'a Snapshot,
+    /// What the application wants laid over the answer.
+    response: Option<&'a HookResponse>,
+    caller: Option<Arc<Caller>>,
+}
+
+impl First<'_> {
+    /// Whatever becomes of the bytes: the upload is there, and the client is told where.
+    async fn bytes(self, id: &UploadId, body: BodyRequest, source: Source) -> Reply {
+        let Self { site, head, location, created, response, caller } = self;
+        let appending = Appending {
+            offset: 0,
+            declared_length: None,
+            announced: body.content_length,
+            tentative: body.checksum.is_some(),
+            request_id: Arc::clone(head.exchange.request_id()),
+            peer: head.exchange.peer(),
+            caller,
+        };
+        let taken = match site.uploads.begin(id, appending).await {
+            Ok(Begun::Lease { lease, .. }) => source.take(site, lease, body.checksum).await,
+            Ok(Begun::Complete { offset }) => {
+                let told = reply::created(location, Some(offset), created.expires_at_secs);
+                return Reply::new(201, told).overlaid_at_creation(response);
+            }
+            Err(failure) => Taken::refused(problem::of(failure)),
+        };
+        let received = taken.received;
+        let mut reply = match taken.outcome {
+            Ok(committed) => {
+                let told = reply::created(location, Some(committed.offset), committed.expires_at_secs);
+                Reply::new(201, told).overlaid_at_creation(response).consulted(committed.consulted.as_deref())
+            }
+            Err(told) => Reply::told(told)
+                .with([("location", location.into())])
+                .with(created.expires_at_secs.map(expiration::header)),
+        };
+        reply.received = received;
+        reply
+    }
 }

@@ -11,6 +11,7 @@ use wharf_actors::{
 
 use super::{
     Body, Head, Reply, Site,
+    caller::caller,
     exchange::{Chunks, Direct},
 };
 use crate::{
@@ -31,10 +32,13 @@ const SEND_BYTES: usize = 1024 * 1024;
 const DIRECT_LEAST_BYTES: u64 = 128 * 1024;
 
 pub(super) async fn download(site: &Site, head: &Head<'_>, id: &UploadId, incoming: Option<&Incoming>) -> Reply {
+    if let Err(failure) = site.uploads.ask_for_access(id, caller(site, head).as_ref()).await {
+        return Reply::told(problem::of(failure));
+    }
     let record = match site.uploads.record(id).await {
         Ok(Some(record)) => record,
         Ok(None) => return Reply::refusal(Refusal::IncompleteUpload),
-        Err(failure) => return Reply::refusal(problem::of(failure)),
+        Err(failure) => return Reply::told(problem::of(failure)),
     };
     let outcome = decide(&head.fields, record.length, &record.etag, record.modified, "GET");
     let (status, headers) = headers(&record, outcome);
@@ -47,7 +51,7 @@ pub(super) async fn download(site: &Site, head: &Head<'_>, id: &UploadId, incomi
     };
     let reader: Box<dyn Reader> = match site.uploads.read(&record).await {
         Ok(reader) => reader,
-        Err(failure) => return Reply::refusal(problem::of(failure)),
+        Err(failure) => return Reply::told(problem::of(failure)),
     };
     let len = range.end - range.start;
     let outgoing = incoming.filter(|_| len >= DIRECT_LEAST_BYTES && reader.can_send()).and_then(Incoming::outgoing);

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     metrics::{Ended, Method},
+    problem::Told,
     protocol::{Fields, Header, Refusal, cors::CorsAnswer, reply, route},
     server::peer_name,
     telemetry::hostile,
@@ -56,6 +57,12 @@ pub(super) struct Direct {
     pub(super) sent: Rc<Cell<u64>>,
 }
 
+/// A header that the application wants in an answer.
+pub(super) struct Over {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
 /// What a method answers.
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -67,12 +74,23 @@ pub(super) struct Reply {
     bare: bool,
     /// How many bytes of the request's body were taken.
     pub(super) received: u64,
+    /// What goes over the headers of the same names.
+    pub(super) over: Vec<Over>,
     code: Option<&'static str>,
 }
 
 impl Reply {
     pub(super) fn new(status: u16, headers: Vec<Header>) -> Self {
-        Self { status, headers, body: Body::Empty, close: false, bare: false, received: 0, code: None }
+        Self {
+            status,
+            headers,
+            body: Body::Empty,
+            close: false,
+            bare: false,
+            received: 0,
+            over: Vec::new(),
+            code: None,
+        }
     }
 
     pub(super) fn refusal(refusal: Refusal) -> Self {
@@ -83,8 +101,14 @@ impl Reply {
             close: refusal.closes_connection(),
             bare: refusal == Refusal::OriginNotAllowed,
             received: 0,
+            over: Vec::new(),
             code: Some(refusal.code()),
         }
+    }
+
+    /// Refused, with what the application wants laid over the answer.
+    pub(super) fn told(told: Told) -> Self {
+        Self::refusal(told.refusal).overlaid(told.over.as_deref())
     }
 
     pub(super) fn with(mut self, headers: impl IntoIterator<Item = Header>) -> Self {
@@ -248,7 +272,7 @@ impl Exchange {
         let request_id = Arc::clone(&self.line.request_id);
         let body = match reply.body {
             Body::Empty if is_head && told_length.is_some() => {
-                BoxBody::new(Logged { body: BoxBody::new(Told(told_length.unwrap_or(0))), line: self.line })
+                BoxBody::new(Logged { body: BoxBody::new(Announced(told_length.unwrap_or(0))), line: self.line })
             }
             Body::Empty if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || is_head => {
                 BoxBody::new(Logged { body: BoxBody::new(body::None::new()), line: self.line })
@@ -281,6 +305,7 @@ impl Exchange {
             allowed.into_iter().for_each(|header| fields::append(headers, header));
         }
         reply.headers.into_iter().for_each(|header| fields::append(headers, header));
+        reply.over.iter().for_each(|over| fields::replace(headers, &over.name, &over.value));
         if reply.close {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
@@ -289,9 +314,9 @@ impl Exchange {
 }
 
 /// The body of an answer to HEAD: none, but its length is told.
-struct Told(u64);
+struct Announced(u64);
 
-impl MessageBody for Told {
+impl MessageBody for Announced {
     type Error = std::convert::Infallible;
 
     fn size(&self) -> BodySize {

@@ -27,6 +27,12 @@ impl<'a> Lines<'a> {
         lines.extend(map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
         Self { lines, content_length }
     }
+
+    /// All of them, with that of the length.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let length = self.content_length.iter().map(|length| ("content-length", length.as_bytes()));
+        self.lines.iter().copied().chain(length)
+    }
 }
 
 impl Fields for Lines<'_> {
@@ -81,6 +87,14 @@ fn known(name: &'static str) -> HeaderName {
         };
     }
     names!("tus-resumable", "upload-expires", "upload-length", "upload-offset", "x-request-id")
+}
+
+/// Puts a header into an answer in place of all of its name. What can't be in a header is left out.
+pub(super) fn replace(map: &mut HeaderMap, name: &str, value: &str) {
+    let name = HeaderName::from_bytes(name.as_bytes());
+    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+        map.insert(name, value);
+    }
 }
 
 #[cfg(test)]

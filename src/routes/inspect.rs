@@ -2,7 +2,7 @@
 
 use wharf_actors::{Kind, Snapshot, UploadId};
 
-use super::{Head, Reply, Site, download};
+use super::{Head, Reply, Site, caller::caller, download};
 use crate::{
     problem,
     protocol::{
@@ -13,9 +13,14 @@ use crate::{
 };
 
 pub(super) async fn inspect(site: &Site, head: &Head<'_>, id: &UploadId) -> Reply {
-    let snapshot = match site.uploads.inspect(id).await {
+    let allowed = site.uploads.ask_for_access(id, caller(site, head).as_ref()).await;
+    let snapshot = match allowed {
+        Ok(()) => site.uploads.inspect(id).await,
+        Err(failure) => Err(failure),
+    };
+    let snapshot = match snapshot {
         Ok(snapshot) => snapshot,
-        Err(failure) => return Reply::refusal(problem::of_inspection(failure)),
+        Err(failure) => return Reply::told(problem::of_inspection(failure)),
     };
     let told = reply::inspected(&told(&snapshot, &site.config.rules));
     let Some(record) = snapshot.record else { return Reply::new(200, told) };

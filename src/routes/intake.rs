@@ -6,7 +6,7 @@ use wharf_actors::{AskFailure, Committed, Departure, Lease, Share, Stored};
 
 use super::Site;
 use crate::{
-    problem,
+    problem::{self, Told},
     protocol::{
         Fields, Refusal,
         checksum::{self, ChecksumRequest, Expected, Hasher},
@@ -32,14 +32,14 @@ pub(super) struct Source {
 
 /// What became of a body.
 pub(super) struct Taken {
-    pub(super) outcome: Result<Committed, Refusal>,
+    pub(super) outcome: Result<Committed, Told>,
     /// How many of its bytes were read.
     pub(super) received: u64,
 }
 
 impl Taken {
-    pub(super) fn refused(refusal: Refusal) -> Self {
-        Self { outcome: Err(refusal), received: 0 }
+    pub(super) fn refused(told: Told) -> Self {
+        Self { outcome: Err(told), received: 0 }
     }
 }
 
@@ -52,7 +52,7 @@ enum End {
     /// It broke off.
     Broken(Departure, Refusal),
     /// The owner wants the lease back, or has failed: it knows why.
-    Yielded(Refusal),
+    Yielded(Told),
 }
 
 /// What has been read but not handed over yet.
@@ -175,7 +175,7 @@ impl Intake<'_> {
             biased;
             end = self.lease.ended() => Err(End::Yielded(problem::of_end(end))),
             share = tokio::time::timeout(self.site.config.body_read, budget.take(most.min(LEAST_SHARE_BYTES))) => {
-                share.map_err(|_| End::Yielded(Refusal::Overloaded))
+                share.map_err(|_| End::Yielded(Refusal::Overloaded.into()))
             }
         }
     }
@@ -220,11 +220,11 @@ impl Intake<'_> {
     }
 
     /// Why an append failed. When the lease had ended, the reason for that says more.
-    fn why(&mut self, failure: AskFailure) -> Refusal {
+    fn why(&mut self, failure: AskFailure) -> Told {
         self.lease.ended().now_or_never().map_or_else(|| problem::of(failure), problem::of_end)
     }
 
-    async fn settle(mut self, end: End, checksum: Option<ChecksumRequest>) -> Result<Committed, Refusal> {
+    async fn settle(mut self, end: End, checksum: Option<ChecksumRequest>) -> Result<Committed, Told> {
         let too_long = matches!(end, End::TooLong);
         match end {
             End::Whole => {
@@ -233,28 +233,28 @@ impl Intake<'_> {
                     && let Err(refusal) = verify(hasher, checksum, digest)
                 {
                     self.lease.release(Departure::ChecksumMismatch);
-                    return Err(refusal);
+                    return Err(refusal.into());
                 }
             }
             End::TooLong if self.hasher.is_some() => {
                 self.lease.release(Departure::TooLong);
-                return Err(Refusal::UploadSizeExceeded);
+                return Err(Refusal::UploadSizeExceeded.into());
             }
             End::TooLong => {}
             End::Broken(departure, refusal) => {
                 self.lease.release(departure);
                 // What arrived counts before the client is told: its next question finds it.
                 while self.in_flight.next().await.is_some() {}
-                return Err(refusal);
+                return Err(refusal.into());
             }
-            End::Yielded(refusal) => {
+            End::Yielded(told) => {
                 self.lease.release(Departure::Yielded);
                 while self.in_flight.next().await.is_some() {}
-                return Err(refusal);
+                return Err(told);
             }
         }
         let committed = self.lease.commit().await.map_err(problem::of)?;
-        if too_long { Err(Refusal::UploadSizeExceeded) } else { Ok(committed) }
+        if too_long { Err(Refusal::UploadSizeExceeded.into()) } else { Ok(committed) }
     }
 
     /// The digest in the body's trailer, if one came.

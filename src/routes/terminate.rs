@@ -2,12 +2,17 @@
 
 use wharf_actors::UploadId;
 
-use super::{Reply, Site};
+use super::{Head, Reply, Site, caller::caller};
 use crate::problem;
 
-pub(super) async fn terminate(site: &Site, id: &UploadId) -> Reply {
-    match site.uploads.terminate(id).await {
-        Ok(()) => Reply::new(204, Vec::new()),
-        Err(failure) => Reply::refusal(problem::of(failure)),
+pub(super) async fn terminate(site: &Site, head: &Head<'_>, id: &UploadId) -> Reply {
+    let caller = caller(site, head);
+    let terminated = match site.uploads.ask_for_access(id, caller.as_ref()).await {
+        Ok(()) => site.uploads.terminate(id, caller).await,
+        Err(failure) => Err(failure),
+    };
+    match terminated {
+        Ok(response) => Reply::new(204, Vec::new()).overlaid(response.as_deref()),
+        Err(failure) => Reply::told(problem::of(failure)),
     }
 }

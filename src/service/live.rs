@@ -78,6 +78,8 @@ pub(super) fn tuning(settings: &Settings) -> Tuning {
         concatenation_unfinished: settings.tus.concatenation_unfinished,
         slow_after: settings.admin.mailbox_slow,
         memory_budget: settings.storage.memory_budget_bytes,
+        hook_workers: pools.hooks.workers,
+        hook_queue: pools.hooks.queue,
         store: StoreTuning {
             disk_workers: pools.disk.workers,
             disk_queue: pools.disk.queue,

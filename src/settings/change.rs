@@ -38,6 +38,7 @@ const AT_THE_START: &[&str] = &[
     "expiration.scan_entries",
     "pools.uploads.arbiters",
     "pools.hooks.workers",
+    "pools.hooks.queue",
     "admin.enabled",
     "admin.bind",
     "admin.unix_mode",

@@ -8,8 +8,8 @@ use slog::Level;
 use wharf_actors::storage::Durability;
 
 use super::{
-    Cors, DiskPool, Expiration, Log, LogFormat, Pools, S3, S3Client, S3Pool, Settings, SettingsError, Storage,
-    StorageKind, Timeouts, Tus, UploadPool, WorkerPool,
+    Cors, DiskPool, Expiration, HookPool, Log, LogFormat, Pools, S3, S3Client, S3Pool, Settings, SettingsError,
+    Storage, StorageKind, Timeouts, Tus, UploadPool,
     catalogue::names_in,
     layers::Merged,
     problem::{Origin, Problem},
@@ -171,7 +171,10 @@ fn pools(reader: &mut Reader<'_>) -> Pools {
             per_upload: reader.count("pools.s3.per_upload", 1..=64),
             queue: reader.count("pools.s3.queue", 1..=65_536),
         },
-        hooks: WorkerPool { workers: reader.count("pools.hooks.workers", 1..=1024) },
+        hooks: HookPool {
+            workers: reader.count("pools.hooks.workers", 1..=1024),
+            queue: reader.count("pools.hooks.queue", 1..=1_000_000),
+        },
     }
 }
 

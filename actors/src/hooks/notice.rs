@@ -1,9 +1,13 @@
 //! One event on its way to the application, in tusd's words.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Info, Kind};
 
@@ -146,11 +150,19 @@ pub struct Event {
     #[serde(rename = "Upload", default)]
     pub upload: UploadFacts,
     /// The request.
-    #[serde(rename = "HTTPRequest", default)]
+    #[serde(rename = "HTTPRequest", default, serialize_with = "write_shared", deserialize_with = "read_shared")]
     pub caller: Arc<Caller>,
     /// Why, in the events that are wharf's own.
     #[serde(rename = "Cause", default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+}
+
+fn write_shared<S: Serializer>(caller: &Arc<Caller>, serializer: S) -> Result<S::Ok, S::Error> {
+    caller.as_ref().serialize(serializer)
+}
+
+fn read_shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Caller>, D::Error> {
+    Caller::deserialize(deserializer).map(Arc::new)
 }
 
 /// What a hook is called with.
@@ -181,9 +193,7 @@ impl Notice {
     /// # Errors
     /// When there is no randomness to be had, or it can't be written down.
     pub fn new(call: Call) -> Result<Self, Unwritable> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random)?;
-        let event_id = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let event_id = event_id(SystemTime::now())?;
         let json = serde_json::to_vec(&call)?.into();
         Ok(Self { event_id, call, json })
     }
@@ -202,6 +212,21 @@ impl Notice {
     pub fn kind(&self) -> EventKind {
         self.call.kind
     }
+}
+
+/// A name for an event that happens now: those of later events come later in order, as far as the clock tells.
+fn event_id(now: SystemTime) -> Result<String, Unwritable> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random)?;
+    let millis = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let random = random.iter().map(|byte| format!("{byte:02x}"));
+    Ok(random.fold(format!("{:012x}", millis & 0xffff_ffff_ffff), |id, byte| id + &byte))
+}
+
+/// When an event of this name happened.
+pub(super) fn happened(event_id: &str) -> Option<SystemTime> {
+    let millis = u64::from_str_radix(event_id.get(..12)?, 16).ok()?;
+    Some(UNIX_EPOCH + Duration::from_millis(millis))
 }
 
 /// Why there is no such event.
@@ -254,6 +279,15 @@ mod tests {
         assert_eq!(notice.event_id.len(), 32);
         assert_eq!(Notice::restore(notice.event_id.clone(), notice.json.clone()).unwrap(), notice);
         assert!(Notice::restore(String::new(), Bytes::from_static(b"{\"Type\":\"none\"}")).is_err());
+    }
+
+    #[test]
+    fn names_of_events_tell_when_they_happened_and_are_in_that_order() {
+        let then = UNIX_EPOCH + Duration::from_millis(1_795_800_000_123);
+        let [first, second] = [then, then + Duration::from_millis(1)].map(|at| event_id(at).unwrap());
+        assert_eq!((first.len(), happened(&first)), (32, Some(then)));
+        assert!(first < second);
+        assert_eq!(happened("short"), None);
     }
 
     #[test]

@@ -17,7 +17,6 @@ use super::{
     job::{Errand, Job, Presence, Wait},
     messages::{Cancel, Carry, Close, Leave, Left, Ready, Resize, Returned, Submit},
     meters::Meters,
-    turns::Turns,
     uploader::Uploader,
 };
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
         client::{Client, metered::CallMeters},
         retry::RetryPolicy,
     },
+    turns::Turns,
 };
 
 /// So many uploaders may die of a part before it fails.

@@ -29,6 +29,7 @@ pub async fn run(make: impl Fn() -> Arc<dyn Storage>) {
     lists_waiting_finals(&*make()).await;
     finds_candidates(&*make()).await;
     keeps_notes(&*make()).await;
+    keeps_an_outbox(&*make()).await;
     lists_and_looks(&*make()).await;
 }
 
@@ -380,6 +381,23 @@ async fn lists_and_looks(store: &dyn Storage) {
     assert_eq!((seen.info, seen.stored, seen.is_finished, seen.changed), (record.info, Some(4), true, record.modified));
     held[0].blob.delete().await.unwrap();
     assert_eq!(list_all(store, 2).await.len(), 7);
+}
+
+async fn keeps_an_outbox(store: &dyn Storage) {
+    let outbox = store.outbox();
+    assert_eq!(outbox.list(String::new(), 9).await.unwrap(), [""; 0]);
+    for (name, content) in [("0b", "two"), ("0a", "one"), ("0c", "three"), ("0a", "first")] {
+        outbox.put(name.to_owned(), content.into()).await.unwrap();
+    }
+    assert_eq!(outbox.list(String::new(), 2).await.unwrap(), ["0a", "0b"]);
+    assert_eq!(outbox.list("0b".to_owned(), 2).await.unwrap(), ["0c"]);
+    assert_eq!(outbox.read("0a".to_owned()).await.unwrap().as_deref(), Some(&b"first"[..]));
+    assert_eq!(outbox.read("0d".to_owned()).await.unwrap(), None);
+    for _ in 0..2 {
+        outbox.remove("0a".to_owned()).await.unwrap();
+    }
+    assert_eq!(outbox.list(String::new(), 9).await.unwrap(), ["0b", "0c"]);
+    assert_eq!(outbox.read("0a".to_owned()).await.unwrap(), None);
 }
 
 async fn keeps_notes(store: &dyn Storage) {

@@ -5,7 +5,7 @@
 //! ```text
 //! nospace write 3            the next 3 writes find the store full
 //! fail sync 1                also: write, finish, save, delete, open, create, read,
-//!                            look, list, reachable
+//!                            look, list, reachable, note_event, read_event, remove_event
 //! stall write 500 always     every write begins 500 ms late
 //! hold write 1               the next write begins when the file is written again; `<file>.held` tells that it waits
 //! panic append 1             [`Faults::trip`] tells the owner to panic
@@ -16,6 +16,7 @@
 #![expect(clippy::disallowed_types, reason = "test support: what is used up is shared by all that fail")]
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     fs,
     os::unix::fs::MetadataExt,
@@ -28,13 +29,15 @@ use std::{
 use bytes::Bytes;
 use dashmap::DashMap;
 
+mod outbox;
 mod reader;
 
+use outbox::FaultyOutbox;
 use reader::FaultyReader;
 
 use super::{
-    Blob, ErrorKind, Op, Opened, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
-    StoreReport, StoreTuning, Ticket, Wait, Written,
+    Blob, ErrorKind, Op, Opened, OutboxStore, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage,
+    StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
 };
 use crate::{Info, Record, Share, UploadId};
 
@@ -326,6 +329,14 @@ impl<S: Storage> Storage for Faulty<S> {
 
     fn name(&self) -> &'static str {
         self.store.name()
+    }
+
+    fn outbox(&self) -> Arc<dyn OutboxStore> {
+        Arc::new(FaultyOutbox { outbox: self.store.outbox(), faults: Arc::clone(&self.faults) })
+    }
+
+    fn places(&self, info: &Info) -> BTreeMap<String, String> {
+        self.store.places(info)
     }
 
     fn look(&self, id: &UploadId) -> Op<Sighting> {

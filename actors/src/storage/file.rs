@@ -4,6 +4,7 @@
 //! one lock on the whole directory keeps a second wharf away.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder},
     io,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt},
@@ -25,11 +26,12 @@ use self::{
     beneath::Beneath,
     blob::FileBlob,
     layout::{Found, Layout, Root},
+    outbox::FileOutbox,
     scan::Walk,
 };
 use super::{
-    Durability, Op, Opened, Reader, ScanCursor, ScanPage, Sent, Sighting, Storage, StorageError, StorePage,
-    StoreReport, StoreTuning, Ticket, Wait,
+    Durability, Op, Opened, OutboxStore, Reader, ScanCursor, ScanPage, Sent, Sighting, Storage, StorageError,
+    StorePage, StoreReport, StoreTuning, Ticket, Wait,
 };
 use crate::{
     Info, Record, UploadId,
@@ -43,6 +45,7 @@ mod creating;
 mod layout;
 mod list;
 mod marker;
+mod outbox;
 mod scan;
 mod settling;
 mod transfer;
@@ -176,7 +179,7 @@ fn open_root(path: &Path) -> Result<Root, OpenError> {
 
 /// Makes wharf's own directories and takes the lock; `None` when another process has it.
 fn prepare(main: &Beneath, mode: Mode) -> io::Result<Option<OwnedFd>> {
-    for directory in [layout::WORKSHOP, marker::STAGED, marker::FINALS] {
+    for directory in [layout::WORKSHOP, marker::STAGED, marker::FINALS, outbox::OUTBOX] {
         main.make_directory(directory, mode)?;
     }
     let flags = OFlags::RDWR | OFlags::CREATE;
@@ -300,6 +303,14 @@ impl Storage for FileStore {
             };
             note().map_err(|error| StorageError::from_io("keep a note", error))
         })
+    }
+
+    fn outbox(&self) -> Arc<dyn OutboxStore> {
+        Arc::new(FileOutbox(Arc::clone(&self.shared)))
+    }
+
+    fn places(&self, info: &Info) -> BTreeMap<String, String> {
+        self.shared.layout.places(info)
     }
 
     fn look(&self, id: &UploadId) -> Op<Sighting> {

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "test support: a shared map stands in for the disk")]
 
 use std::{
+    collections::BTreeMap,
     future,
     sync::{
         Arc,
@@ -14,8 +15,8 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::{
-    Blob, ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage, StoreReport,
-    StoreTuning, Ticket, Written,
+    Blob, ErrorKind, Op, Opened, OutboxStore, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
+    StoreReport, StoreTuning, Ticket, Written,
 };
 use crate::{Info, Kind, Record, UploadId};
 
@@ -27,6 +28,7 @@ pub struct MemoryStore(Arc<Shelves>);
 struct Shelves {
     uploads: DashMap<UploadId, Stored>,
     notes: DashMap<&'static str, String>,
+    outbox: DashMap<String, Bytes>,
     serial: AtomicU64,
 }
 
@@ -101,6 +103,40 @@ impl MemoryStore {
     }
 }
 
+impl OutboxStore for MemoryStore {
+    fn put(&self, name: String, content: Bytes) -> Op<()> {
+        let shelves = Arc::clone(&self.0);
+        later(Ticket::unwatched(), move || {
+            shelves.outbox.insert(name, content);
+            Ok(())
+        })
+    }
+
+    fn read(&self, name: String) -> Op<Option<Bytes>> {
+        let shelves = Arc::clone(&self.0);
+        later(Ticket::unwatched(), move || Ok(shelves.outbox.get(&name).map(|content| content.clone())))
+    }
+
+    fn remove(&self, name: String) -> Op<()> {
+        let shelves = Arc::clone(&self.0);
+        later(Ticket::unwatched(), move || {
+            shelves.outbox.remove(&name);
+            Ok(())
+        })
+    }
+
+    fn list(&self, after: String, limit: usize) -> Op<Vec<String>> {
+        let shelves = Arc::clone(&self.0);
+        later(Ticket::unwatched(), move || {
+            let mut names: Vec<_> = shelves.outbox.iter().map(|content| content.key().clone()).collect();
+            names.retain(|name| *name > after);
+            names.sort_unstable();
+            names.truncate(limit);
+            Ok(names)
+        })
+    }
+}
+
 impl Storage for MemoryStore {
     fn create(&self, info: Info, ticket: Ticket) -> Op<Opened> {
         let store = self.clone();
@@ -167,6 +203,14 @@ impl Storage for MemoryStore {
                 None => shelves.notes.get(name).map(|value| value.clone()),
             })
         })
+    }
+
+    fn outbox(&self) -> Arc<dyn OutboxStore> {
+        Arc::new(self.clone())
+    }
+
+    fn places(&self, _: &Info) -> BTreeMap<String, String> {
+        [("Type".to_owned(), "memory".to_owned())].into()
     }
 
     fn finishes_with_write(&self) -> bool {

@@ -1,6 +1,7 @@
 //! A store whose operations are timed, each by its name, as their askers see them: with the wait for a thread or a worker.
 
 use std::{
+    collections::BTreeMap,
     os::fd::OwnedFd,
     pin::Pin,
     sync::Arc,
@@ -11,8 +12,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Blob, ErrorKind, LastWrite, Op, Opened, OperationMeter, PartReport, Reader, ScanCursor, ScanPage, Sent, Sighting,
-    Storage, StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
+    Blob, ErrorKind, LastWrite, Op, Opened, OperationMeter, OutboxStore, PartReport, Reader, ScanCursor, ScanPage,
+    Sent, Sighting, Storage, StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
 };
 use crate::{
     Info, Record, Share, UploadId,
@@ -248,6 +249,14 @@ impl Storage for Metered {
 
     fn note(&self, name: &'static str, value: Option<String>) -> Op<Option<String>> {
         self.meters.time(Name::Note, self.store.note(name, value))
+    }
+
+    fn outbox(&self) -> Arc<dyn OutboxStore> {
+        self.store.outbox()
+    }
+
+    fn places(&self, info: &Info) -> BTreeMap<String, String> {
+        self.store.places(info)
     }
 
     fn look(&self, id: &UploadId) -> Op<Sighting> {

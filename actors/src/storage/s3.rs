@@ -5,6 +5,7 @@
 //! wharf: nothing in S3 keeps a second one away.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, SystemTime},
 };
@@ -15,12 +16,13 @@ use quick_cache::sync::Cache;
 use slog::Logger;
 
 use super::{
-    ErrorKind, Op, Opened, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage, StoreReport,
-    StoreTuning, Ticket,
+    ErrorKind, Op, Opened, OutboxStore, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
+    StoreReport, StoreTuning, Ticket,
 };
 use crate::{Budget, Info, Record, UploadId, parts::Parts, storage::info_json};
 use client::{Attributes, Call, Client, ClientError, ErrorKind as S3Error};
 use keeper::Relief;
+use outbox::S3Outbox;
 use plan::Sizes;
 use reader::S3Reader;
 use retry::{RetryPolicy, retried};
@@ -31,6 +33,7 @@ mod create;
 mod keeper;
 mod keys;
 mod open;
+mod outbox;
 mod plan;
 mod reader;
 pub mod retry;
@@ -319,6 +322,18 @@ impl Storage for S3Store {
 
     fn name(&self) -> &'static str {
         "s3"
+    }
+
+    fn outbox(&self) -> Arc<dyn OutboxStore> {
+        Arc::new(S3Outbox(Arc::clone(&self.shared)))
+    }
+
+    fn places(&self, info: &Info) -> BTreeMap<String, String> {
+        let name = keys::Id::parse(info.id.as_str()).map_or_else(|| info.id.to_string(), |id| id.name);
+        let (bucket, key) = (self.shared.config.bucket.clone(), self.shared.key(&name));
+        [("Bucket", bucket), ("Key", key), ("Type", "s3store".to_owned())]
+            .map(|(key, place)| (key.to_owned(), place))
+            .into()
     }
 
     fn look(&self, id: &UploadId) -> Op<Sighting> {

@@ -5,8 +5,8 @@ use actix::Context;
 use super::{
     Pieces, Upload,
     messages::{
-        Append, Begin, Close, Commit, Departure, Expire, Inspect, Interrupt, Join, Look, PartialEnded, Peek, Release,
-        Reply, StoreExpiry, Terminate,
+        Append, Begin, Close, Commit, Departure, Expire, Inspect, Interrupt, Join, Look, PartialEnded, Peek, Received,
+        Release, Reply, StoreExpiry, Terminate,
     },
     state::{Event, Refusal},
 };
@@ -87,6 +87,9 @@ impl Receive<Terminate> for Upload {
 
     fn receive(&mut self, message: Terminate, context: &mut Context<Self>) {
         trip("terminate");
+        if let Some(told) = &mut self.told {
+            told.ended_by(message.asker.caller.clone());
+        }
         self.blob.give_up();
         self.on(Event::Terminate(message.asker), context);
     }
@@ -124,6 +127,14 @@ impl Receive<PartialEnded> for Upload {
 
     fn receive(&mut self, message: PartialEnded, context: &mut Context<Self>) {
         self.on_partial_ended(message.partial, message.length, context);
+    }
+}
+
+impl Receive<Received> for Upload {
+    const MESSAGE: &'static str = "received";
+
+    fn receive(&mut self, message: Received, context: &mut Context<Self>) {
+        self.on_heard(message.lease, message.stop, context);
     }
 }
 

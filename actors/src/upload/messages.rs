@@ -9,7 +9,12 @@ use super::{
     state::{LeaseEnd, LeaseId, Refusal},
     view::{LeaseReport, UploadState},
 };
-use crate::{Info, Record, Share, UploadId, history::HistoryReport, storage::PartReport};
+use crate::{
+    Info, Record, Share, UploadId,
+    history::HistoryReport,
+    hooks::{Caller, HookError, HookResponse},
+    storage::PartReport,
+};
 
 /// What an asker gets.
 pub(crate) type Answered = Result<Reply, Refusal>;
@@ -22,11 +27,13 @@ pub(crate) struct Asker {
     pub(crate) request_id: Option<Arc<str>>,
     /// Who sends that request, for operators.
     pub(crate) peer: Option<SocketAddr>,
+    /// That request, as the application is told of it.
+    pub(crate) caller: Option<Arc<Caller>>,
 }
 
 impl From<oneshot::Sender<Answered>> for Asker {
     fn from(answer: oneshot::Sender<Answered>) -> Self {
-        Self { answer, request_id: None, peer: None }
+        Self { answer, request_id: None, peer: None, caller: None }
     }
 }
 
@@ -36,8 +43,14 @@ impl Asker {
         answer: oneshot::Sender<Answered>,
         request_id: Arc<str>,
         peer: Option<SocketAddr>,
+        caller: Option<Arc<Caller>>,
     ) -> Self {
-        Self { answer, request_id: Some(request_id), peer }
+        Self { answer, request_id: Some(request_id), peer, caller }
+    }
+
+    /// One who asks for a request that the application may be told of.
+    pub(crate) fn called_by(answer: oneshot::Sender<Answered>, caller: Option<Arc<Caller>>) -> Self {
+        Self { caller, ..Self::from(answer) }
     }
 
     /// Answers; false when the asker has gone.
@@ -54,7 +67,7 @@ pub(crate) enum Reply {
         lease: LeaseId,
         offset: u64,
         room: Option<u64>,
-        end: oneshot::Receiver<LeaseEnd>,
+        end: oneshot::Receiver<Ended>,
         expires_at_secs: Option<u64>,
     },
     /// The upload is finished: nothing is left to append.
@@ -66,7 +79,7 @@ pub(crate) enum Reply {
     /// Where the upload stands.
     Inspected(Box<Snapshot>),
     /// The published form, when the upload is finished.
-    Peeked { record: Option<Arc<Record>>, expires_at_secs: Option<u64> },
+    Peeked { record: Option<Arc<Record>>, expires_at_secs: Option<u64>, consulted: Option<Arc<Consulted>> },
     /// The final upload is noted. The partial one's length, when it is known.
     Joined(Option<u64>),
     /// Whether there was an open lease, which has been ended.
@@ -76,7 +89,7 @@ pub(crate) enum Reply {
 }
 
 /// What became of a lease that was committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
     /// The offset of the upload.
     pub offset: u64,
@@ -84,6 +97,26 @@ pub struct Committed {
     pub finished: bool,
     /// When the upload expires, in seconds since the Unix epoch.
     pub expires_at_secs: Option<u64>,
+    /// What came of asking the application before the finish.
+    pub consulted: Option<Arc<Consulted>>,
+}
+
+/// What came of asking the application before an upload was finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Consulted {
+    /// This is to be laid over the answer.
+    Answered(HookResponse),
+    /// The hook failed. The upload is finished all the same.
+    Failed(HookError),
+}
+
+/// How a lease was ended from the owner's side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Why.
+    pub why: LeaseEnd,
+    /// What the application wants the client to be told, when it was the one who ended it.
+    pub response: Option<Arc<HookResponse>>,
 }
 
 /// An upload at one moment.
@@ -172,6 +205,13 @@ pub(crate) struct Join {
 pub(crate) struct PartialEnded {
     pub(crate) partial: UploadId,
     pub(crate) length: Option<u64>,
+}
+
+/// Says that the application has heard that bytes come in under a lease, and whether it wants no more of them. Sent when its
+/// hook has answered, or failed.
+pub(crate) struct Received {
+    pub(crate) lease: LeaseId,
+    pub(crate) stop: Option<HookResponse>,
 }
 
 /// The server ends: no lease any more.

@@ -35,6 +35,7 @@ impl From<LeaseEnd> for Interruption {
             LeaseEnd::Interrupted => Self::TakenOver,
             LeaseEnd::ByOperator => Self::ByOperator,
             LeaseEnd::Terminated => Self::Terminated,
+            LeaseEnd::Stopped => Self::Stopped,
             LeaseEnd::ShuttingDown => Self::ShuttingDown,
             LeaseEnd::NoSpace => Self::NoSpace,
             LeaseEnd::StoreFailed => Self::StoreFailed,
@@ -94,6 +95,7 @@ impl Upload {
     pub(super) fn on_started(&mut self, is_new: bool) {
         if is_new {
             self.remember(Level::Info, Said { message: "upload created", ..Said::default() });
+            self.tell_created();
         } else {
             self.history = self.directory.take_history(&self.id);
             self.mark(Mark::Owner);
@@ -172,6 +174,7 @@ impl Upload {
     /// A request may append.
     pub(super) fn on_granted(&mut self, lease: u64, offset: u64, asker: &Asker) {
         self.end_of_lease();
+        self.told_of_grant(asker.caller.clone());
         if std::mem::take(&mut self.overtaken) {
             self.directory.tally().take_overs.add(1);
             self.mark(Mark::TakeOver);
@@ -192,6 +195,7 @@ impl Upload {
 
     /// The lease was committed: its holder has all it wanted.
     pub(super) fn on_committed(&mut self) {
+        self.tell_received(None);
         self.holder = None;
         self.on_left();
     }
@@ -205,6 +209,7 @@ impl Upload {
     /// The lease is over: one line in the log, when it did not end as its holder wanted.
     fn end_of_lease(&mut self) {
         let Some(holder) = self.holder.take() else { return };
+        self.tell_received(None);
         self.on_left();
         if self.state.is_finished() {
             // With its last bytes, before its holder could say that these were all: nothing was interrupted.
@@ -223,6 +228,7 @@ impl Upload {
         let why: Cow<'static, str> = by.map_or(cause.words().into(), |by| format!("{}: {by}", cause.words()).into());
         info!(self.logger, "upload interrupted"; "why" => &*why, "offset" => offset, "request_id" => &*request_id);
         self.directory.tally().interrupted(cause);
+        self.tell_interrupted(cause);
         self.mark(Mark::Cut(cause));
         let said =
             Said { message: "upload interrupted", offset: Some(offset), why: Some(why), request_id: Some(request_id) };
@@ -232,6 +238,7 @@ impl Upload {
 
     pub(super) fn on_finished(&mut self, length: u64) {
         info!(self.logger, "upload completed"; "length" => length);
+        self.tell_finished();
         self.directory.tally().finished.add(1);
         self.mark(Mark::Finished);
         self.remember(Level::Info, Said { message: "upload completed", offset: Some(length), ..Said::default() });
@@ -239,6 +246,7 @@ impl Upload {
     }
 
     pub(super) fn on_deleted(&mut self, expired: bool) {
+        self.tell_deleted();
         let (offset, id, tally) = (self.state.stored(), self.id.clone(), self.directory.tally());
         let (message, event) = if expired {
             tally.expired.add(1);

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use super::{
     Holder, Pieces, Upload,
-    messages::{Asker, Committed, Departure, PartialEnded, Release, Reply, StoreExpiry},
+    messages::{Asker, Committed, Consulted, Departure, Ended, PartialEnded, Release, Reply, StoreExpiry},
     observe::Begun,
-    state::{Answer, Effect, Event, Fault, LeaseId},
+    state::{Answer, Effect, Event, Fault, LeaseEnd, LeaseId},
 };
 use crate::{
     Info, Kind, Record, UploadId,
@@ -65,6 +65,8 @@ impl Upload {
                 let op = self.blob.save(self.info.clone());
                 self.run(Work::Save, op, context);
             }
+            Effect::Announce(ending) => self.announce(ending, context),
+            Effect::Consult => self.consult(context),
             Effect::Finish { length } => self.finish(length, context),
             Effect::Join => self.join(context),
             Effect::Delete { expired } => self.delete(expired, context),
@@ -72,8 +74,10 @@ impl Upload {
                 if let Some(holder) = self.holder.as_mut().filter(|holder| holder.lease == lease) {
                     holder.ended = Some(why);
                     if let Some(end) = holder.end.take() {
+                        let stopped = self.told.as_mut().filter(|_| why == LeaseEnd::Stopped);
+                        let response = stopped.and_then(|told| told.stopped.take());
                         // The holder may have gone; its release is on its way then.
-                        let _ = end.send(why);
+                        let _ = end.send(Ended { why, response });
                     }
                 }
             }
@@ -90,7 +94,7 @@ impl Upload {
     }
 
     /// Runs an operation to its end, and takes the result as an event of this actor.
-    fn when_done<T: 'static>(
+    pub(super) fn when_done<T: 'static>(
         &self,
         begun: Begun,
         op: impl Future<Output = T> + 'static,
@@ -119,7 +123,7 @@ impl Upload {
     }
 
     /// The cause of a failure goes into the log; the askers are told its kind.
-    fn blame(&mut self, error: &StorageError) -> Fault {
+    pub(super) fn blame(&mut self, error: &StorageError) -> Fault {
         self.on_store_failed(error, error.kind == ErrorKind::NoSpace);
         error.kind.into()
     }
@@ -253,12 +257,15 @@ impl Upload {
                 if self.put_off_expiry() {
                     self.tell_self(StoreExpiry, context);
                 }
-                Ok(Reply::Committed(Committed { offset, finished, expires_at_secs: self.expires_at_secs() }))
+                let consulted = self.consulted().filter(|_| finished);
+                let expires_at_secs = self.expires_at_secs();
+                Ok(Reply::Committed(Committed { offset, finished, expires_at_secs, consulted }))
             }
             Answer::Inspected { .. } => Ok(Reply::Inspected(Box::new(self.snapshot()))),
             Answer::Peeked { finished } => Ok(Reply::Peeked {
                 record: self.record.clone().filter(|_| finished),
                 expires_at_secs: self.expires_at_secs(),
+                consulted: self.consulted().filter(|_| finished),
             }),
             Answer::Interrupted { ended } => Ok(Reply::Interrupted { ended }),
             Answer::Terminated => Ok(Reply::Terminated),
@@ -267,6 +274,11 @@ impl Upload {
         };
         // An asker that has gone needs no answer.
         asker.answer(reply);
+    }
+
+    /// What came of asking the application before the finish, if it was asked.
+    fn consulted(&self) -> Option<Arc<Consulted>> {
+        self.told.as_ref().and_then(|told| told.consulted.clone())
     }
 
     /// Sends itself a message, for what can't be done while the effects of an event are being performed.

@@ -24,7 +24,7 @@ mod words;
 #[cfg(test)]
 mod world;
 
-pub(crate) use words::{Answer, Begin, Effect, Event, Fault, Found, LeaseId, Piece, Policy};
+pub(crate) use words::{Announced, Answer, Begin, Effect, Ending, Event, Fault, Found, LeaseId, Piece, Policy};
 pub use words::{LeaseEnd, Refusal};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +80,8 @@ enum Busy<A> {
     Cut { to: u64 },
     Declare { length: u64 },
     Save { asker: Option<A> },
+    Announce(Ending),
+    Consult,
     Finish,
     Join,
     Delete,
@@ -118,6 +120,12 @@ pub(crate) struct State<A, P> {
     closed: bool,
     /// Somebody has been told that the upload is deleted, as asked.
     told_terminated: bool,
+    /// That it finishes has been noted down.
+    finish_announced: bool,
+    /// That it is deleted has been noted down.
+    deletion_announced: bool,
+    /// The application has been asked about the bytes as they are.
+    consulted: bool,
     next_lease: LeaseId,
 }
 
@@ -151,6 +159,9 @@ impl<A, P: Piece> State<A, P> {
             stuck: None,
             closed: false,
             told_terminated: false,
+            finish_announced: false,
+            deletion_announced: false,
+            consulted: false,
             next_lease: first_lease,
         }
     }
@@ -234,6 +245,7 @@ impl<A, P: Piece> State<A, P> {
             }
             Event::Limit(max_size) => self.policy.max_size = max_size,
             Event::Terminate(asker) => self.waiters.push_back(Waiter::Terminate(asker)),
+            Event::Stop(lease) => self.on_stop(lease, effects),
             Event::Expire => {
                 if self.is_idle() && !self.is_waiting() {
                     self.waiters.push_back(Waiter::Expire);
@@ -293,6 +305,14 @@ impl<A, P: Piece> State<A, P> {
             _ => self.lost_lease(),
         };
         effects.push(Effect::Answer(asker, Answer::Refused(refusal)));
+    }
+
+    fn on_stop(&mut self, lease: LeaseId, effects: &mut Effects<A, P>) {
+        let is_open = self.lease.as_ref().is_some_and(|held| held.id == lease && matches!(held.closing, Closing::Open));
+        if is_open && self.phase == Phase::Open {
+            self.end_lease(LeaseEnd::Stopped, effects);
+            self.phase = Phase::Deleting { expired: false };
+        }
     }
 
     fn on_partials_ready(&mut self, length: u64) {

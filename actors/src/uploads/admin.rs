@@ -15,6 +15,7 @@ use crate::{
     BudgetReport, UploadId,
     directory::Owner,
     events::{Event, Listener},
+    hooks::{Hooks, HooksReport, Owed},
     post::{KindReport, MailboxReport, PoolReport, Unanswered},
     reaper::Wake,
     storage::{Sighting, StorageError, StoreReport},
@@ -40,6 +41,7 @@ impl Uploads {
         let StoreReport { kinds, mailboxes: mut workers, .. } = self.directory.storage().report();
         let (kinds, reaper) = (self.with_own(kinds), self.reaper.gauge());
         workers.push(MailboxReport::of(reaper, String::new()));
+        workers.extend(self.hooks_report().map(|hooks| hooks.actors.mailboxes).into_iter().flatten());
         let uploads = self.directory.owners_behind("").into_iter();
         let uploads = uploads.map(|(id, owner)| MailboxReport::of(owner.post.gauge(), id.as_str().to_owned()));
         Mailboxes {
@@ -59,6 +61,7 @@ impl Uploads {
 
     fn with_own(&self, mut kinds: Vec<KindReport>) -> Vec<KindReport> {
         kinds.splice(0..0, [self.directory.meter().report(), self.reaper.gauge().kind().report()]);
+        kinds.extend(self.hooks_report().map(|hooks| hooks.actors.kinds).into_iter().flatten());
         kinds
     }
 
@@ -68,10 +71,29 @@ impl Uploads {
         self.directory.storage().report()
     }
 
-    /// How the pools below the store stand.
+    /// How the pools stand.
     #[must_use]
     pub fn pools(&self) -> Vec<PoolReport> {
-        self.store_report().pools
+        let mut pools = self.store_report().pools;
+        pools.extend(self.hooks_report().map(|hooks| hooks.actors.pools).into_iter().flatten());
+        pools
+    }
+
+    /// How the hooks stand; `None` when there are none. Asks nobody.
+    #[must_use]
+    pub fn hooks_report(&self) -> Option<HooksReport> {
+        self.directory.hooks().map(Hooks::report)
+    }
+
+    /// The events that the application is still to be told of, or will be if their upload comes to its end, the oldest first.
+    /// `None` when there are no hooks.
+    pub async fn owed_events(&self, limit: usize) -> Option<Vec<Owed>> {
+        Some(self.directory.hooks()?.list(limit).await)
+    }
+
+    /// Tries now what waits for its next try: one event, or all. Returns how many; `None` when there are no hooks.
+    pub async fn retry_events(&self, event_id: Option<String>) -> Option<usize> {
+        Some(self.directory.hooks()?.retry(event_id).await)
     }
 
     /// How the memory for bytes on their way to the store stands.
@@ -216,8 +238,15 @@ impl Uploads {
         self.budget.resize(tuning.memory_budget.max(BUDGET_MIN));
         let before = self.pools();
         let tuned = directory.storage().tune(&tuning.store);
+        if let Some(hooks) = directory.hooks() {
+            hooks.resize(tuning.hook_workers, tuning.hook_queue);
+        }
         for pool in before {
-            let to = if pool.pool == "s3" { tuning.store.part_workers } else { tuning.store.disk_workers };
+            let to = match pool.pool {
+                "s3" => tuning.store.part_workers,
+                "hooks" => tuning.hook_workers,
+                _ => tuning.store.disk_workers,
+            };
             let (from, to) = (pool.workers_wanted, to.max(1));
             if from != to && pool.pool != "committer" {
                 info!(self.logger, "pool resized"; "pool" => pool.pool, "from" => from, "to" => to);

@@ -9,6 +9,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 
+mod hooked;
+
 use super::*;
 use crate::{
     Departure, LeaseEnd, UploadState,
@@ -39,6 +41,8 @@ fn tuning() -> Tuning {
         concatenation_unfinished: true,
         slow_after: Duration::from_millis(200),
         memory_budget: 1 << 20,
+        hook_workers: 4,
+        hook_queue: 64,
         store: StoreTuning {
             disk_workers: 1,
             disk_queue: 1,
@@ -56,37 +60,52 @@ impl Bed {
     }
 
     async fn over(store: MemoryStore, tuning: Tuning) -> Self {
+        Self::with(store, tuning, None).await
+    }
+
+    async fn with(store: MemoryStore, tuning: Tuning, hooks: Option<crate::hooks::Config>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let control = directory.path().join("faults");
         let faulty = Arc::new(Faulty::new(store.clone(), Faults::at(&control)));
         let budget = Arc::new(Budget::new(tuning.memory_budget));
-        let config = Config { durability: Durability::Complete, budget, tuning, remembered: 16 };
-        let uploads = Uploads::start(faulty, config, Logger::root(slog::Discard, o!())).await;
+        let config = Config { durability: Durability::Complete, budget, tuning, remembered: 16, hooks };
+        let uploads = Uploads::start(faulty, config, Logger::root(slog::Discard, o!())).await.unwrap();
         Self { uploads, store, control, directory }
     }
 
-    async fn create(&self, name: &str, length: Option<u64>) -> UploadId {
+    fn new_upload(name: &str, length: Option<u64>) -> NewUpload {
         let metadata = [("filename".to_owned(), format!("{name}.bin"))].into();
         let id = UploadId::parse(name).unwrap();
-        let (raw_metadata, raw_concat) = (None, None);
-        let new = NewUpload { id: id.clone(), length, metadata, raw_metadata, kind: Kind::Single, raw_concat };
-        self.uploads.create(new).await.unwrap();
-        id
+        let (raw_metadata, raw_concat, place, caller) = (None, None, None, None);
+        NewUpload { id, length, metadata, raw_metadata, kind: Kind::Single, raw_concat, place, caller }
     }
 
-    async fn begin(&self, id: &UploadId, offset: u64) -> Lease {
-        let appending = Appending {
+    async fn create(&self, name: &str, length: Option<u64>) -> UploadId {
+        self.uploads.create(Self::new_upload(name, length)).await.unwrap().snapshot.info.id
+    }
+
+    fn appending(offset: u64) -> Appending {
+        Appending {
             offset,
             declared_length: None,
             announced: None,
             tentative: false,
             request_id: Arc::from("request-1"),
             peer: Some("192.0.2.7:4711".parse().unwrap()),
-        };
-        match self.uploads.begin(id, appending).await.unwrap() {
+            caller: None,
+        }
+    }
+
+    async fn begin(&self, id: &UploadId, offset: u64) -> Lease {
+        match self.uploads.begin(id, Self::appending(offset)).await.unwrap() {
             Begun::Lease { lease, .. } => lease,
             Begun::Complete { offset } => panic!("complete at {offset}"),
         }
+    }
+
+    /// Has the store fail as the control file says.
+    fn fail(&self, faults: &str) {
+        std::fs::write(&self.control, faults).unwrap();
     }
 
     fn share(&self, bytes: usize) -> crate::Share {
@@ -208,7 +227,7 @@ async fn an_operator_interrupts_an_upload() {
     bed.append(&lease, b"abc").await;
     assert_eq!(bed.uploads.tally().leases_open, 1);
     assert_eq!(bed.uploads.interrupt(&id, "ops").await, Ok(true));
-    assert_eq!(lease.ended().await, LeaseEnd::ByOperator);
+    assert_eq!(lease.ended().await.why, LeaseEnd::ByOperator);
     assert_eq!(Refusal::from(LeaseEnd::ByOperator), Refusal::Interrupted);
     assert_eq!(bed.uploads.interrupt(&id, "ops").await, Ok(false));
     drop(lease);
@@ -293,7 +312,7 @@ async fn events_tell_of_an_upload_s_life() {
     let lease = bed.begin(&id, 3).await;
     bed.append(&lease, b"d").await;
     lease.commit().await.unwrap();
-    bed.uploads.terminate(&id).await.unwrap();
+    bed.uploads.terminate(&id, None).await.unwrap();
     let mut told = Vec::new();
     while let Some(Some(heard)) = listener.next().now_or_never() {
         let Heard::Event(event) = heard else { panic!("{heard:?}") };

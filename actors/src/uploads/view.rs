@@ -171,6 +171,10 @@ pub struct Tuning {
     pub slow_after: Duration,
     /// How many bytes may be on their way to the store. A smaller number takes effect as memory comes back.
     pub memory_budget: usize,
+    /// How many calls of hooks may be under way at once.
+    pub hook_workers: usize,
+    /// How many calls of hooks may wait.
+    pub hook_queue: usize,
     /// What lies below the store.
     pub store: StoreTuning,
 }

@@ -5,14 +5,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use super::view::Tuning;
 use crate::{
     Kind, UploadId,
+    hooks::{self, Caller, HookError, HookResponse},
     lease::Lease,
     post::{KindReport, MailboxReport, Unanswered},
     storage::{Durability, ErrorKind},
-    upload::state::Refusal,
+    upload::{
+        messages::{Consulted, Snapshot},
+        state::Refusal,
+    },
 };
 
 /// What the owners of uploads need to know of the settings.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// When an acknowledged byte must be on stable storage.
     pub durability: Durability,
@@ -22,10 +26,12 @@ pub struct Config {
     pub tuning: Tuning,
     /// How many finished (and how many expired) uploads are kept in mind.
     pub remembered: usize,
+    /// How the application hears of uploads, if it does.
+    pub hooks: Option<hooks::Config>,
 }
 
 /// Why a request got nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskFailure {
     /// The owner's mailbox is full.
     #[error("the mailbox is full")]
@@ -39,6 +45,34 @@ pub enum AskFailure {
     /// The owner's own answer.
     #[error("refused: {0:?}")]
     Refused(Refusal),
+    /// The application said no.
+    #[error("denied by the application: {0:?}")]
+    Denied(Denial),
+    /// The application could not be asked.
+    #[error("a hook failed: {0}")]
+    Hook(Arc<HookError>),
+}
+
+/// What the application does not want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// That the upload is created.
+    Creation,
+    /// That more bytes of it come.
+    Upload,
+    /// That it is deleted.
+    Termination,
+    /// That this request gets at it.
+    Access,
+}
+
+/// The application's no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// What it does not want.
+    pub what: Denied,
+    /// Laid over the answer that the client gets.
+    pub response: Arc<HookResponse>,
 }
 
 impl From<Unanswered> for AskFailure {
@@ -78,6 +112,21 @@ pub struct NewUpload {
     pub kind: Kind,
     /// `Upload-Concat` as it was sent, for a final upload.
     pub raw_concat: Option<String>,
+    /// Where its bytes are to lie, if the application has said so.
+    pub place: Option<String>,
+    /// The request, as the application is told of it; see [`Uploads::wants_callers`](super::Uploads::wants_callers).
+    pub caller: Option<Arc<Caller>>,
+}
+
+/// What came of creating an upload.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// The upload.
+    pub snapshot: Snapshot,
+    /// What the application wants laid over the answer, from before the creation.
+    pub response: Option<Arc<HookResponse>>,
+    /// What came of asking it before the finish, of an upload that is finished already.
+    pub consulted: Option<Arc<Consulted>>,
 }
 
 /// Asks to append to an upload.
@@ -95,6 +144,8 @@ pub struct Appending {
     pub request_id: Arc<str>,
     /// Who sends it, for operators.
     pub peer: Option<SocketAddr>,
+    /// The request, as the application is told of it; see [`Uploads::wants_callers`](super::Uploads::wants_callers).
+    pub caller: Option<Arc<Caller>>,
 }
 
 /// What came of asking to append.

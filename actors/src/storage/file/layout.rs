@@ -2,10 +2,11 @@
 //! pool's threads.
 //!
 //! What is wharf's alone lies under `.wharf`: `lock`, the service's notes, `tmp` (files on their way to their name),
-//! `staged` (a marker per upload with tentative bytes, holding the offset they begin at) and `finals` (one empty file
-//! per final upload that is not concatenated yet).
+//! `staged` (a marker per upload with tentative bytes, holding the offset they begin at), `finals` (one empty file
+//! per final upload that is not concatenated yet) and `outbox` (what the application is still to be told of).
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read, Write},
     path::{Component, Path, PathBuf},
@@ -122,6 +123,14 @@ impl Layout {
         self.directory.join(place).to_string_lossy().into_owned()
     }
 
+    /// Where an upload lies, as its `.info` says. `Info::place` is what `find` or `create` made of it.
+    pub(super) fn places(&self, info: &Info) -> BTreeMap<String, String> {
+        let path = self.absolute(info.place.as_deref().unwrap_or(info.id.as_str()));
+        let places =
+            [("InfoPath", self.absolute(&info_path(&info.id))), ("Path", path), ("Type", "filestore".to_owned())];
+        places.map(|(key, place)| (key.to_owned(), place)).into()
+    }
+
     /// Where the bytes of a new upload go.
     pub(super) fn choose(&self, info: &Info) -> Result<Spot, StorageError> {
         let Some(place) = &info.place else { return Ok(Self::usual(&info.id)) };
@@ -194,8 +203,17 @@ impl Layout {
 
     /// Writes a file that is to be put in a place.
     fn draft(&self, path: String, content: &[u8]) -> io::Result<Draft> {
+        self.draft_for(path, content, self.file_mode)
+    }
+
+    /// The same, with what nobody else may read: requests with their credentials.
+    pub(super) fn draft_private(&self, path: String, content: &[u8]) -> io::Result<Draft> {
+        self.draft_for(path, content, Mode::RUSR | Mode::WUSR)
+    }
+
+    fn draft_for(&self, path: String, content: &[u8], mode: Mode) -> io::Result<Draft> {
         let name = self.temporaries.fetch_add(1, Ordering::Relaxed).to_string();
-        let create = |workshop: &Beneath| workshop.create(&name, self.file_mode, self.directory_mode);
+        let create = |workshop: &Beneath| workshop.create(&name, mode, self.directory_mode);
         let (workshop, file) = match create(&self.workshop) {
             // Somebody has tidied up: the directory that is held open has no name any more.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -27,7 +27,7 @@ async fn disk_keeps_the_promises_with_every_durability() {
             Arc::new(FileStore::open(config(&dir, durability), Arc::clone(&disk)).unwrap())
         })
         .await;
-        assert_eq!(count.get(), 15);
+        assert_eq!(count.get(), 16);
     }
 }
 
@@ -256,7 +256,7 @@ async fn half_written_files_are_swept_at_the_start() {
     store.create(conformance::info("a", Some(1)), Ticket::unwatched()).await.unwrap();
     assert_eq!(names(&dir.path().join(".wharf/tmp")), Vec::<String>::new());
     assert_eq!(names(dir.path()), [".wharf", "a", "a.info"]);
-    assert_eq!(names(&dir.path().join(".wharf")), ["finals", "lock", "staged", "tmp"]);
+    assert_eq!(names(&dir.path().join(".wharf")), ["finals", "lock", "outbox", "staged", "tmp"]);
 }
 
 #[actix_rt::test]

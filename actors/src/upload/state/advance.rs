@@ -1,6 +1,8 @@
 //! What comes next once nothing is under way in the store.
 
-use super::{Answer, Begin, Busy, Closing, Effect, Effects, Lease, LeaseEnd, Phase, Piece, Refusal, State, Waiter};
+use super::{
+    Answer, Begin, Busy, Closing, Effect, Effects, Ending, Lease, LeaseEnd, Phase, Piece, Refusal, State, Waiter,
+};
 
 impl<A, P: Piece> State<A, P> {
     /// Goes on until an operation of the store is under way, or nothing is left to do.
@@ -49,7 +51,7 @@ impl<A, P: Piece> State<A, P> {
     }
 
     /// All bytes are there, and finishing is still to do.
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Joined) && self.length == Some(self.stored)
     }
 
@@ -65,6 +67,11 @@ impl<A, P: Piece> State<A, P> {
         if let Some(base) = tentative_base.filter(|_| !self.staged) {
             return self.start(Busy::Stage, Effect::Stage { base }, effects);
         }
+        let at = self.written;
+        let end = at + self.pieces.iter().map(|(_, piece)| piece.len()).sum::<u64>();
+        if self.length == Some(end) && tentative_base.is_none() && self.must_announce_finish() {
+            return self.announce(Ending::Finished { length: end }, effects);
+        }
         let mut len = 0;
         let (mut askers, mut pieces) = (Vec::with_capacity(self.pieces.len()), Vec::with_capacity(self.pieces.len()));
         for (asker, piece) in self.pieces.drain(..) {
@@ -72,15 +79,25 @@ impl<A, P: Piece> State<A, P> {
             askers.push((asker, self.written + len));
             pieces.push(piece);
         }
-        let at = self.written;
-        let then_finish = self.may_finish_with_write() && self.length == Some(at + len);
+        let then_finish = self.may_finish_with_write() && self.length == Some(end);
         self.start(Busy::Write { len, askers, then_finish }, Effect::Write { at, pieces, then_finish }, effects)
     }
 
-    /// Whether nothing has to happen between the last write and the finish: no sync, and no bytes that may not count.
+    /// Whether the store must be told first that the upload is about to be finished: before the write that completes it,
+    /// so that no crash can fall between the two.
+    fn must_announce_finish(&self) -> bool {
+        self.policy.announced.finish && !self.finish_announced && self.phase != Phase::Finished
+    }
+
+    fn announce(&mut self, ending: Ending, effects: &mut Effects<A, P>) -> bool {
+        self.start(Busy::Announce(ending), Effect::Announce(ending), effects)
+    }
+
+    /// Whether nothing has to happen between the last write and the finish: no sync, no question to the application, and
+    /// no bytes that may not count.
     fn may_finish_with_write(&self) -> bool {
-        let sync = self.policy.sync_finish || self.policy.sync_always;
-        self.policy.finish_with_write && !sync && self.phase == Phase::Open && !self.staged && self.stuck.is_none()
+        let between = self.policy.sync_finish || self.policy.sync_always || self.policy.consult;
+        self.policy.finish_with_write && !between && self.phase == Phase::Open && !self.staged && self.stuck.is_none()
     }
 
     /// The lease takes no more bytes and all of them are written: make them count, or not, and let it go.
@@ -89,6 +106,9 @@ impl<A, P: Piece> State<A, P> {
         let committed = matches!(held.closing, Closing::Commit(_));
         let base = held.base;
         if self.staged {
+            if committed && self.length == Some(self.written) && self.must_announce_finish() {
+                return self.announce(Ending::Finished { length: self.written }, effects);
+            }
             return if committed {
                 self.start(Busy::Keep, Effect::Keep, effects)
             } else {
@@ -118,7 +138,13 @@ impl<A, P: Piece> State<A, P> {
         if sync && self.durable < self.stored {
             return self.start(Busy::Sync, Effect::Sync, effects);
         }
+        if self.policy.consult && !self.consulted {
+            return self.start(Busy::Consult, Effect::Consult, effects);
+        }
         let length = self.stored;
+        if self.must_announce_finish() {
+            return self.announce(Ending::Finished { length }, effects);
+        }
         self.start(Busy::Finish, Effect::Finish { length }, effects)
     }
 
@@ -213,6 +239,11 @@ impl<A, P: Piece> State<A, P> {
         if let Some(Lease { closing: Closing::Commit(asker), .. }) = self.lease.take() {
             effects.push(Effect::Answer(asker, Answer::Refused(Refusal::Terminated)));
         }
+        let announced = self.policy.announced;
+        let must_announce = if expired { announced.expire } else { announced.terminate };
+        if must_announce && !self.deletion_announced {
+            return self.announce(Ending::Deleted { expired }, effects);
+        }
         self.start(Busy::Delete, Effect::Delete { expired }, effects)
     }
 
@@ -250,8 +281,18 @@ impl<A, P: Piece> State<A, P> {
 
     /// A peek is answered at once, but for the moment in which its answer is just being made.
     fn answer_peeks(&mut self, effects: &mut Effects<A, P>) {
-        let undecided =
-            matches!(self.busy, Some(Busy::Finish | Busy::Join | Busy::Delete | Busy::Sync | Busy::Cut { .. }));
+        let undecided = matches!(
+            self.busy,
+            Some(
+                Busy::Announce(_)
+                    | Busy::Consult
+                    | Busy::Finish
+                    | Busy::Join
+                    | Busy::Delete
+                    | Busy::Sync
+                    | Busy::Cut { .. }
+            )
+        );
         if undecided {
             return;
         }

@@ -3,7 +3,7 @@
 use super::{Begin, Effect, Event, Found, Piece, Policy, State};
 
 const PIECE_BYTES: u64 = 16 * 1024;
-const POLICY: Policy = Policy { sync_finish: true, sync_always: false, finish_with_write: false, max_size: None };
+const POLICY: Policy = Policy { sync_finish: true, ..Policy::PLAIN };
 
 /// As many bytes as one message brings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! What the end of a store's operation means.
 
-use super::{Answer, Busy, Effect, Effects, Fault, LeaseEnd, Phase, Piece, State, Waiter};
+use super::{Answer, Busy, Effect, Effects, Ending, Fault, LeaseEnd, Phase, Piece, State, Waiter};
 
 impl<A, P: Piece> State<A, P> {
     /// Takes the completion of anything but a write or a join.
@@ -27,7 +27,10 @@ impl<A, P: Piece> State<A, P> {
             }
             (Busy::Sync, Ok(())) => self.durable = self.stored,
             (Busy::Sync, Err(fault)) => self.on_sync_failed(fault, effects),
-            (Busy::Cut { to }, Ok(())) => (self.stored, self.written) = (to, to),
+            (Busy::Cut { to }, Ok(())) => {
+                (self.stored, self.written) = (to, to);
+                self.consulted = false;
+            }
             (Busy::Declare { length }, Ok(())) => self.length = Some(length),
             (Busy::Declare { .. }, Err(fault)) if self.lease.is_some() => self.fail_lease(fault, effects),
             (Busy::Declare { .. }, Err(fault)) => self.refuse_waiter(fault, effects),
@@ -36,6 +39,15 @@ impl<A, P: Piece> State<A, P> {
                 effects.push(Effect::Answer(asker, answer));
             }
             (Busy::Save { asker: None }, _) => {}
+            (Busy::Announce(Ending::Finished { .. }), Ok(())) => self.finish_announced = true,
+            (Busy::Announce(Ending::Deleted { .. }), Ok(())) => self.deletion_announced = true,
+            // Who can't be promised to be told of it must not miss it: it does not happen.
+            (Busy::Announce(Ending::Finished { .. }), Err(fault)) if self.is_complete() => {
+                self.on_finish_failed(fault, effects);
+            }
+            (Busy::Announce(Ending::Finished { .. }), Err(fault)) => self.fail_lease(fault, effects),
+            (Busy::Consult, Ok(())) => self.consulted = true,
+            (Busy::Consult, Err(fault)) => self.on_finish_failed(fault, effects),
             (Busy::Finish, Ok(())) => {
                 self.phase = Phase::Finished;
                 self.durable = self.stored;
@@ -48,7 +60,9 @@ impl<A, P: Piece> State<A, P> {
                 self.phase = Phase::Gone { expired };
             }
             // What the store holds now is not known here; a new owner will look.
-            (Busy::Discard | Busy::Cut { .. } | Busy::Delete, Err(_)) => self.phase = Phase::Broken,
+            (Busy::Discard | Busy::Cut { .. } | Busy::Announce(Ending::Deleted { .. }) | Busy::Delete, Err(_)) => {
+                self.phase = Phase::Broken;
+            }
             // Their completions are events of their own.
             (Busy::Write { .. } | Busy::Join, _) => self.phase = Phase::Broken,
         }

@@ -6,16 +6,21 @@ use std::{
 };
 
 use super::{
-    Found, Policy,
+    Announced, Found, Policy,
     world::{Act, At, Move, Setup, World, begin, tentative},
 };
 
-const PLAIN: Policy = Policy { sync_finish: false, sync_always: false, finish_with_write: false, max_size: None };
+const PLAIN: Policy = Policy::PLAIN;
 const FUSED: Policy = Policy { finish_with_write: true, ..PLAIN };
 const COMPLETE: Policy = Policy { sync_finish: true, ..FUSED };
 const ALWAYS: Policy = Policy { sync_always: true, ..COMPLETE };
 
-const POLICIES: [Policy; 4] = [PLAIN, FUSED, COMPLETE, ALWAYS];
+const ANNOUNCED: Announced = Announced { finish: true, terminate: true, expire: true };
+/// The application is told of every end, and of the finish it is asked first.
+const TOLD: Policy = Policy { announced: ANNOUNCED, ..FUSED };
+const ASKED: Policy = Policy { consult: true, announced: ANNOUNCED, ..ALWAYS };
+
+const POLICIES: [Policy; 6] = [PLAIN, FUSED, COMPLETE, ALWAYS, TOLD, ASKED];
 
 const fn found(length: Option<u64>, stored: u64) -> Found {
     Found { length, stored, is_final: false, finished: false }
@@ -76,7 +81,7 @@ fn setup(found: Found, scripts: &[&[Act]]) -> Setup {
 fn any_three_clients_at_once() {
     const WRITER: [Act; 4] = [begin(At::End), Act::Append(1), Act::Append(1), Act::Commit];
     const DECLARING: Act = Act::Begin { at: At::End, tentative: false, declared: Some(3), announced: Some(1) };
-    let menu: [&[Act]; 11] = [
+    let menu: [&[Act]; 12] = [
         &WRITER,
         &WRITER[..3],
         &[tentative(At::End), Act::Append(1), Act::Append(1), Act::Commit],
@@ -88,6 +93,7 @@ fn any_three_clients_at_once() {
         &[Act::Expire, Act::Inspect],
         &[Act::Close, Act::Inspect],
         &[Act::Interrupt, Act::Interrupt],
+        &[Act::Stop],
     ];
     let mut worlds = 0;
     for first in 0..menu.len() {
@@ -126,6 +132,17 @@ fn an_operator_interrupts_whoever_appends() {
         explore_policies(700, &Setup { vanish: true, ..setup(found(Some(4), 1), &[script, &operator]) });
         let pair = [Act::Interrupt, Act::Terminate, Act::Interrupt];
         explore_policies(700, &setup(found(Some(4), 1), &[script, &pair, &[Act::Close]]));
+    }
+}
+
+#[test]
+fn the_application_stops_whoever_appends() {
+    let writer = [begin(At::End), Act::Append(1), Act::Append(2), Act::Commit];
+    let checked = [tentative(At::End), Act::Append(2), Act::Append(1), Act::Commit];
+    for script in [&writer, &checked] {
+        let late = [begin(At::End), Act::Append(1), Act::Commit, Act::Inspect];
+        explore_policies(900, &Setup { vanish: true, ..setup(found(Some(4), 1), &[script, &[Act::Stop, Act::Stop]]) });
+        explore_policies(4000, &setup(found(Some(4), 1), &[script, &late, &[Act::Stop], &[Act::Peek]]));
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Answer, Begin, Effect, Event, Fault, Found, LeaseId, Piece, Policy, Refusal, State};
+use super::{Announced, Answer, Begin, Effect, Ending, Event, Fault, Found, LeaseId, Piece, Policy, Refusal, State};
 
 impl Piece for Vec<u8> {
     fn len(&self) -> u64 {
@@ -42,6 +42,8 @@ enum Step {
     Terminate,
     Expire,
     Interrupt,
+    /// The application stops the newest lease.
+    Stop,
     Close,
     /// The operation under way ends well.
     Complete,
@@ -67,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Peek),
         3 => Just(Step::Annotate),
         2 => Just(Step::Interrupt),
+        1 => prop::bool::weighted(0.1).prop_map(|end| if end { Step::Stop } else { Step::Peek }),
         1 => prop::bool::weighted(0.2).prop_map(|end| if end { Step::Terminate } else { Step::Expire }),
         1 => prop::bool::weighted(0.1).prop_map(|end| if end { Step::Close } else { Step::Peek }),
         40 => Just(Step::Complete),
@@ -123,6 +126,9 @@ struct Model {
     deleted: bool,
     broken: bool,
     finished: bool,
+    /// The ends that the application will be told of, whatever comes.
+    announced: (bool, bool),
+    consulted: bool,
 }
 
 impl Model {
@@ -145,6 +151,8 @@ impl Model {
             deleted: false,
             broken: false,
             finished: false,
+            announced: (false, false),
+            consulted: false,
         }
     }
 
@@ -194,6 +202,10 @@ impl Model {
             Step::Annotate => Event::Annotate(Some(self.ask(Asked::Other))),
             Step::Interrupt => Event::Interrupt(self.ask(Asked::Other)),
             Step::Terminate => Event::Terminate(self.ask(Asked::Other)),
+            Step::Stop => match self.held(false) {
+                Some(index) => Event::Stop(self.leases[index].id),
+                None => return,
+            },
             Step::Expire => Event::Expire,
             Step::Close => Event::Close,
             Step::Complete | Step::Fail { .. } => match self.operation.take() {
@@ -256,6 +268,10 @@ impl Model {
                 assert!(!unchecked, "declares {length} before the bytes count");
                 self.length = Some(*length);
             }
+            (Effect::Announce(Ending::Finished { .. }), None) => self.announced.0 = true,
+            (Effect::Announce(Ending::Deleted { .. }), None) => self.announced.1 = true,
+            (Effect::Announce(Ending::Deleted { .. }), Some(_)) => self.broken = true,
+            (Effect::Consult, None) => self.consulted = true,
             (Effect::Finish { .. }, None) => self.finished = true,
             (Effect::Delete { .. }, None) => self.deleted = true,
             (Effect::Delete { .. } | Effect::Discard { .. } | Effect::Cut { .. }, Some(_)) => self.broken = true,
@@ -288,8 +304,16 @@ impl Model {
                             assert_eq!(*at, self.file.len() as u64);
                             let end = *at + pieces.iter().map(Piece::len).sum::<u64>();
                             assert!(!then_finish || self.length == Some(end));
+                            let tentative = self.leases.last().is_some_and(|held| held.tentative);
+                            let completes = self.length == Some(end) && !tentative;
+                            assert!(!completes || self.is_announced(), "the last write comes unannounced");
                         }
+                        Effect::Delete { .. } => {
+                            assert!(!self.policy.announced.terminate || self.announced.1, "deletes unannounced");
+                        }
+                        Effect::Consult => assert!(!self.consulted, "asks twice"),
                         Effect::Finish { length } => {
+                            assert!(self.is_announced() && self.consulted == self.policy.consult);
                             assert_eq!((Some(*length), *length), (self.length, self.file.len() as u64));
                         }
                         _ => {}
@@ -299,6 +323,10 @@ impl Model {
             }
         }
         assert!(self.broken || self.machine.stored() <= self.file.len() as u64);
+    }
+
+    fn is_announced(&self) -> bool {
+        !self.policy.announced.finish || self.announced.0
     }
 
     /// An offset is told: all before it is what was handed over, in order, and nothing that was sure is missing.
@@ -393,9 +421,12 @@ proptest! {
         length in prop::option::weighted(0.7, 0..200u64),
         max_size in prop::option::weighted(0.3, 200..300u64),
         (sync_finish, sync_always, finish_with_write) in (any::<bool>(), any::<bool>(), any::<bool>()),
+        (consult, announced) in (any::<bool>(), any::<bool>()),
         steps in prop::collection::vec(step(), 0..150),
     ) {
-        let mut model = Model::new(length, Policy { sync_finish, sync_always, finish_with_write, max_size });
+        let announced = Announced { finish: announced, terminate: announced, expire: announced };
+        let policy = Policy { sync_finish, sync_always, finish_with_write, max_size, consult, announced };
+        let mut model = Model::new(length, policy);
         for step in steps {
             model.step(step);
         }

@@ -1,8 +1,9 @@
 //! Histories, by hand: events on the left, what comes of them on the right.
 
 use super::{
+    Announced,
     Answer::{self, Appended, Committed, Complete, Granted, Inspected, Peeked, Refused},
-    Begin, Effect, Event, Fault, Found, LeaseEnd, Piece, Policy,
+    Begin, Effect, Ending, Event, Fault, Found, LeaseEnd, Piece, Policy,
     Refusal::{self, *},
     State,
 };
@@ -19,7 +20,7 @@ type Machine = State<char, &'static str>;
 type Happening = Event<char, &'static str>;
 type Effects = Vec<Effect<char, &'static str>>;
 
-const PLAIN: Policy = Policy { sync_finish: false, sync_always: false, finish_with_write: false, max_size: None };
+const PLAIN: Policy = Policy::PLAIN;
 const FUSED: Policy = Policy { finish_with_write: true, ..PLAIN };
 const COMPLETE: Policy = Policy { sync_finish: true, ..FUSED };
 const ALWAYS: Policy = Policy { sync_always: true, ..COMPLETE };

@@ -30,6 +30,8 @@ pub enum Refusal {
     Interrupted,
     /// The lease has ended: the upload is gone.
     Terminated,
+    /// The lease has ended: the application wants no more of the upload, which is deleted.
+    Stopped,
     /// The server ends.
     ShuttingDown,
     /// The store is full.
@@ -74,6 +76,8 @@ pub enum LeaseEnd {
     ByOperator,
     /// The upload is being deleted.
     Terminated,
+    /// The application wants no more of it: the upload is being deleted.
+    Stopped,
     /// The server ends.
     ShuttingDown,
     /// The store is full.
@@ -118,6 +122,9 @@ pub(crate) enum Event<A, P> {
     Limit(Option<u64>),
     /// The upload is to be deleted.
     Terminate(A),
+    /// The application wants no more of the bytes that come under this lease, and the upload deleted. Of no effect once that
+    /// lease has ended.
+    Stop(LeaseId),
     /// The upload's time has run out; refused without a word while somebody needs it.
     Expire,
     /// What is kept beside the bytes has changed and is to be stored; the asker, if any, waits for that.
@@ -128,7 +135,8 @@ pub(crate) enum Event<A, P> {
     PartialLost,
     /// The server ends: no lease any more.
     Close,
-    /// Completion of `Stage`, `Keep`, `Discard`, `Sync`, `Cut`, `Declare`, `Save`, `Finish` or `Delete`.
+    /// Completion of `Stage`, `Keep`, `Discard`, `Sync`, `Cut`, `Declare`, `Save`, `Announce`, `Consult`, `Finish` or
+    /// `Delete`.
     Done(Result<(), Fault>),
     /// Completion of `Write`: how many bytes are stored, and why not all.
     Wrote(u64, Option<Fault>),
@@ -183,6 +191,10 @@ pub(crate) enum Effect<A, P> {
     Declare { length: u64 },
     /// Store what is known of the upload.
     Save,
+    /// Note that the application will be told of this end, so that no crash can keep it from being told.
+    Announce(Ending),
+    /// Ask the application what it has to say before the upload is finished. What it says changes nothing here.
+    Consult,
     /// Mark the upload as finished in the store; then tell the world.
     Finish { length: u64 },
     /// Put the partial uploads together.
@@ -198,7 +210,33 @@ pub(crate) enum Effect<A, P> {
     Retire,
 }
 
-/// How long bytes may be at risk.
+/// How an upload ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Ending {
+    /// All its bytes are there.
+    Finished {
+        /// How many.
+        length: u64,
+    },
+    /// It is deleted.
+    Deleted {
+        /// Because its time has run out.
+        expired: bool,
+    },
+}
+
+/// Which ends of an upload are announced before they come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Announced {
+    /// That it is finished.
+    pub(crate) finish: bool,
+    /// That it is deleted as somebody wished.
+    pub(crate) terminate: bool,
+    /// That it is deleted because its time has run out.
+    pub(crate) expire: bool,
+}
+
+/// How long bytes may be at risk, and whom to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Policy {
     /// Sync before a finished upload is acknowledged.
@@ -209,6 +247,23 @@ pub(crate) struct Policy {
     pub(crate) finish_with_write: bool,
     /// The largest upload, in bytes.
     pub(crate) max_size: Option<u64>,
+    /// Ask the application before an upload is finished.
+    pub(crate) consult: bool,
+    /// Note down before it comes which end the application will be told of.
+    pub(crate) announced: Announced,
+}
+
+impl Policy {
+    /// Nothing is synced, limited, asked or announced.
+    #[cfg(any(test, feature = "benched"))]
+    pub(crate) const PLAIN: Self = Self {
+        sync_finish: false,
+        sync_always: false,
+        finish_with_write: false,
+        max_size: None,
+        consult: false,
+        announced: Announced { finish: false, terminate: false, expire: false },
+    };
 }
 
 /// What an owner finds when it starts.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Begin, Effect, Event, Fault, Found, LeaseEnd, LeaseId, Piece, Policy, Refusal, State};
+use super::{Answer, Begin, Effect, Ending, Event, Fault, Found, LeaseEnd, LeaseId, Piece, Policy, Refusal, State};
 
 /// Fails the step when the condition does not hold.
 macro_rules! check {
@@ -76,6 +76,8 @@ pub(super) enum Act {
     AnnotateUnheard,
     Expire,
     Interrupt,
+    /// The application wants no more of the lease that is open, or was last.
+    Stop,
     /// The largest upload is another.
     Limit(Option<u64>),
     Close,
@@ -151,6 +153,9 @@ struct Store {
     durable: u64,
     length: Option<u64>,
     finished: bool,
+    /// That it finishes, and that it is deleted, has been noted down.
+    announced: (bool, bool),
+    consulted: bool,
     /// Deletion has begun.
     deleting: bool,
     gone: bool,
@@ -258,6 +263,8 @@ impl World {
                 durable: stored,
                 length,
                 finished,
+                announced: (false, false),
+                consulted: false,
                 deleting: false,
                 gone: false,
             },
@@ -337,11 +344,13 @@ impl World {
             _ => false,
         };
         let is_interrupt = matches!(event, Event::Interrupt(_));
+        let is_stop = matches!(event, Event::Stop(_));
         self.state.on(event, &mut effects);
         for effect in effects {
             match effect {
                 Effect::EndLease { lease, why } => {
                     check!(is_interrupt || why != LeaseEnd::ByOperator, "blamed on an operator");
+                    check!(is_stop || why != LeaseEnd::Stopped, "blamed on the application");
                     check!(!must_not_end, "a stale request has ended a lease");
                     let seen = self.leases.iter_mut().find(|seen| seen.id == lease && seen.open);
                     let Some(seen) = seen else { return Err(format!("lease {lease} is not open")) };
@@ -399,6 +408,7 @@ impl World {
                 self.closed = true;
                 return Event::Close;
             }
+            Act::Stop => return Event::Stop(self.leases.last().map_or(0, |seen| seen.id)),
             Act::Limit(max_size) => {
                 self.max_size = max_size;
                 return Event::Limit(max_size);

@@ -10,7 +10,8 @@ impl World {
         if let Some(client) = self.clients.iter_mut().find(|client| client.waits_for == Some(asker)) {
             client.waits_for = None;
         }
-        let excused = self.faulted || self.store.deleting;
+        // What waits is refused before its deletion is announced, which comes before the deletion itself.
+        let excused = self.faulted || self.store.deleting || self.state.is_ending();
         match (asked, answer) {
             (Asked::Begin(client, begin), answer) => self.begin_answered(setup, client, begin, answer),
             (Asked::Append { end, open: true, fits: true }, Answer::Appended { offset }) => {

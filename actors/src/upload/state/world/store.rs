@@ -14,6 +14,8 @@ impl World {
                 check!(*at == len && !self.store.finished, "writes at {at} of {len}");
                 let end = at + pieces.iter().map(Piece::len).sum::<u64>();
                 check!(!then_finish || self.store.length == Some(end), "finishes with a write that is not the last");
+                let completes = self.store.length == Some(end) && staged.is_none();
+                check!(!completes || self.is_announced(setup), "the last write comes unannounced");
                 for piece in pieces {
                     let Some(seen) = self.leases.iter().find(|seen| seen.id == piece.lease) else {
                         return Err("writes without a lease".into());
@@ -25,6 +27,8 @@ impl World {
             Effect::Keep => {
                 let committed = self.leases.last().is_some_and(|seen| seen.tentative && seen.committed);
                 check!(staged.is_some() && committed, "keeps what was not committed");
+                let completes = self.store.length == Some(len);
+                check!(!completes || self.is_announced(setup), "keeps the last bytes unannounced");
             }
             Effect::Discard { base } => {
                 let open = self.leases.last().is_none_or(|seen| seen.base != *base || seen.open);
@@ -42,6 +46,8 @@ impl World {
                 check!(whole && self.store.length == Some(len), "finishes at {length} of {len}");
                 check!(!self.store.bytes.contains(&Byte::Lost), "finishes with lost bytes");
                 check!(!setup.policy.sync_finish || self.store.durable == len, "finishes what is not durable");
+                check!(self.is_announced(setup), "finishes unannounced");
+                check!(self.store.consulted == setup.policy.consult, "finishes unasked");
             }
             Effect::Save => {
                 for asked in self.unanswered.values_mut() {
@@ -52,12 +58,29 @@ impl World {
             }
             Effect::Delete { expired } => {
                 check!(!expired || self.may_expire, "expires what somebody needs");
+                let announced = if *expired { setup.policy.announced.expire } else { setup.policy.announced.terminate };
+                check!(!announced || self.store.announced.1, "deletes unannounced");
                 self.store.deleting = true;
+            }
+            Effect::Announce(Ending::Finished { length }) => {
+                check!(setup.policy.announced.finish && !self.store.announced.0, "announces the finish again");
+                check!(!self.store.finished && self.store.length == Some(*length), "announces {length}");
+            }
+            Effect::Announce(Ending::Deleted { .. }) => {
+                check!(!self.store.announced.1, "announces the deletion again");
+            }
+            Effect::Consult => {
+                check!(setup.policy.consult && !self.store.consulted, "asks the application again");
+                check!(self.store.length == Some(len) && staged.is_none(), "asks before all is there");
             }
             _ => {}
         }
         self.operation = Some(operation);
         Ok(())
+    }
+
+    fn is_announced(&self, setup: &Setup) -> bool {
+        !setup.policy.announced.finish || self.store.announced.0
     }
 
     pub(super) fn complete(
@@ -123,7 +146,13 @@ impl World {
                 store.cut(base);
             }
             Effect::Sync => store.durable = store.len(),
-            Effect::Cut { to } => store.cut(to),
+            Effect::Cut { to } => {
+                store.cut(to);
+                store.consulted = false;
+            }
+            Effect::Announce(Ending::Finished { .. }) => store.announced.0 = true,
+            Effect::Announce(Ending::Deleted { .. }) => store.announced.1 = true,
+            Effect::Consult => store.consulted = true,
             Effect::Declare { length } => store.length = Some(length),
             Effect::Finish { .. } => store.finished = true,
             Effect::Join => {
@@ -144,6 +173,7 @@ impl World {
                 self.told = self.told.min(self.store.durable);
             }
             Effect::Discard { .. } | Effect::Cut { .. } | Effect::Delete { .. } => self.broken = true,
+            Effect::Announce(Ending::Deleted { .. }) => self.broken = true,
             Effect::Finish { .. } => self.broken |= outcome == Outcome::Failed(Fault::NotFound),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Whose part goes next. Pure: the dispatcher acts on it.
+//! Whose turn comes next, in a pool: parts of uploads, or hooks about them. Pure: a dispatcher acts on it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 /// The next part comes from the upload with the fewest under way, among equals from the one whose last turn began or
 /// ended longest ago. So a newcomer goes before those who have parts under way already, and nobody is passed over for ever: without a
 /// part under way, only those who waited longer come first.
-pub(super) struct Turns<T> {
+pub(crate) struct Turns<T> {
     per_upload: usize,
     lines: HashMap<u64, Line<T>>,
     /// The uploads that may have a part started now, the next one first.
@@ -33,29 +33,29 @@ struct Line<T> {
 
 impl<T> Turns<T> {
     /// Nobody waits yet. At most `per_upload` parts of an upload are under way at once.
-    pub(super) fn new(per_upload: usize) -> Self {
+    pub(crate) fn new(per_upload: usize) -> Self {
         Self { per_upload: per_upload.max(1), lines: HashMap::new(), order: BTreeSet::new(), turn: 0 }
     }
 
     /// So many parts of an upload may be under way at once from now on. Those that are stay so.
-    pub(super) fn allow(&mut self, per_upload: usize) {
+    pub(crate) fn allow(&mut self, per_upload: usize) {
         self.per_upload = per_upload.max(1);
         let uploads: Vec<u64> = self.lines.keys().copied().collect();
         uploads.into_iter().for_each(|upload| self.change(upload, |_| ()));
     }
 
     /// A part waits behind the others of its upload.
-    pub(super) fn push(&mut self, upload: u64, id: u64, part: T) {
+    pub(crate) fn push(&mut self, upload: u64, id: u64, part: T) {
         self.change(upload, |line| line.waiting.push_back((id, part)));
     }
 
     /// A part that had its turn in vain waits again, before the others of its upload.
-    pub(super) fn push_front(&mut self, upload: u64, id: u64, part: T) {
+    pub(crate) fn push_front(&mut self, upload: u64, id: u64, part: T) {
         self.change(upload, |line| line.waiting.push_front((id, part)));
     }
 
     /// The next part, which is under way from now on.
-    pub(super) fn next(&mut self) -> Option<(u64, T)> {
+    pub(crate) fn next(&mut self) -> Option<(u64, T)> {
         let upload = self.order.first()?.upload;
         self.turn += 1;
         let turn = self.turn;
@@ -68,7 +68,7 @@ impl<T> Turns<T> {
     }
 
     /// A part of the upload is under way no more. Whoever came meanwhile goes before the upload's next one.
-    pub(super) fn done(&mut self, upload: u64) {
+    pub(crate) fn done(&mut self, upload: u64) {
         self.turn += 1;
         let turn = self.turn;
         self.change(upload, |line| {
@@ -79,7 +79,7 @@ impl<T> Turns<T> {
     }
 
     /// Takes a part out, if it still waits.
-    pub(super) fn cancel(&mut self, upload: u64, id: u64) -> Option<T> {
+    pub(crate) fn cancel(&mut self, upload: u64, id: u64) -> Option<T> {
         self.change(upload, |line| {
             let at = line.waiting.iter().position(|(waiting, _)| *waiting == id)?;
             line.waiting.remove(at).map(|(_, part)| part)
@@ -87,7 +87,7 @@ impl<T> Turns<T> {
     }
 
     /// Whether none waits and none is under way.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.lines.is_empty()
     }
 
