@@ -30,7 +30,7 @@ impl Several {
         for transport in self.transports.iter() {
             let verdict = called(&**transport, notice).await?;
             // What others would have laid over an answer of success does not belong over a rejection.
-            if verdict.rejects(notice.kind()) {
+            if verdict.refuses(notice.kind()) {
                 return Ok(verdict);
             }
             decided = Some(over(decided, verdict));

@@ -120,7 +120,7 @@ impl HookResponse {
 impl Verdict {
     /// Whether it refuses what an event of this kind asks for.
     #[must_use]
-    pub fn rejects(&self, kind: EventKind) -> bool {
+    pub(super) fn refuses(&self, kind: EventKind) -> bool {
         match kind {
             EventKind::PreCreate => self.reject_upload,
             EventKind::PreTerminate => self.reject_termination,
@@ -221,9 +221,9 @@ mod tests {
     #[test]
     fn a_rejection_belongs_to_its_event() {
         let all = Verdict { reject_upload: true, reject_termination: true, reject_access: true, ..Verdict::default() };
-        let rejected: Vec<_> = EventKind::ALL.into_iter().filter(|kind| all.rejects(*kind)).collect();
+        let rejected: Vec<_> = EventKind::ALL.into_iter().filter(|kind| all.refuses(*kind)).collect();
         assert_eq!(rejected, [EventKind::PreCreate, EventKind::PreTerminate, EventKind::PreAccess]);
-        assert!(!Verdict { stop_upload: true, ..Verdict::default() }.rejects(EventKind::PreCreate));
+        assert!(!Verdict { stop_upload: true, ..Verdict::default() }.refuses(EventKind::PreCreate));
     }
 
     #[test]
