@@ -20,6 +20,7 @@ use wharf_actors::{
     storage::Durability,
 };
 
+mod access;
 mod catalogue;
 mod change;
 mod check;
@@ -29,6 +30,7 @@ mod problem;
 mod report;
 mod values;
 
+pub use access::{Auth, Checks, Jwt, Limits};
 pub use change::{Changes, adopt};
 pub use listening::{Bind, Tls, TlsVersion};
 pub use problem::{Origin, Place, Problem, SettingsError};
@@ -45,6 +47,12 @@ pub struct Settings {
     pub server: Server,
     /// The protocol.
     pub tus: Tus,
+    /// Who is let in.
+    pub auth: Auth,
+    /// What new uploads must say of themselves.
+    pub checks: Checks,
+    /// How much is allowed.
+    pub limits: Limits,
     /// Browsers from other origins.
     pub cors: Cors,
     /// The store.
@@ -64,11 +72,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The files that are read with the settings: certificates, keys and authorities.
+    /// The files that are read with the settings: certificates, keys and authorities, and the keys of tokens.
     #[must_use]
     pub fn files(&self) -> Vec<&Path> {
         let admin = self.admin.tls.as_ref().filter(|_| self.admin.enabled);
-        self.server.tls.iter().chain(admin).flat_map(Tls::files).collect()
+        let of_tokens = self.auth.jwt.iter().flat_map(Jwt::files);
+        self.server.tls.iter().chain(admin).flat_map(Tls::files).chain(of_tokens).collect()
     }
 }
 

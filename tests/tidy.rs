@@ -48,7 +48,7 @@ const WEB_AND_ACTORS: &[&str] =
     &["actix::", "actix_rt::", "actix_web", "actix_http", "http::", "httparse", "hyper", "wharf::"];
 
 /// What the facade hands out: names of things, and what is known of them.
-const VALUES: &str = "wharf_actors::{Info, Kind, Own, Record, UploadId, MAX_ID_BYTES, InvalidId}";
+const VALUES: &str = "wharf_actors::{Claimant, Info, Kind, Own, Reach, Record, UploadId, MAX_ID_BYTES, InvalidId}";
 
 /// What every way to the application is made with.
 const TRANSPORTS: &str =
@@ -391,6 +391,7 @@ const RULES: &[Rule] = &[
     },
     Rule { room: "wharf_actors::live", own: &[], never: OUTSIDE, except: &["std::sync::atomic"] },
     Rule { room: "wharf_actors::info", own: &[VALUES], never: OUTSIDE, except: &[] },
+    Rule { room: "wharf_actors::claimant", own: &[VALUES], never: OUTSIDE, except: &["std::sync::Arc"] },
     Rule { room: "wharf_actors::clock", own: &[], never: OUTSIDE, except: &["std::sync::atomic"] },
     // The directory, leases, the reaper and the facade: the store by its trait only.
     Rule {
