@@ -2,6 +2,7 @@
 
 mod bearer;
 mod crypto;
+mod files;
 mod jwt;
 mod keys;
 mod remote;
@@ -10,8 +11,9 @@ mod spki;
 use sha2::{Digest, Sha256};
 use wharf_actors::Claimant;
 
+pub(crate) use files::{FileKeys, KeyFiles, Kind};
 pub(crate) use jwt::Rules;
-pub(crate) use keys::{KeySet, Secrets};
+use keys::KeySet;
 pub(crate) use remote::{Often, Remote};
 
 use crate::metrics::Cause;

@@ -11,9 +11,9 @@ use wharf_actors::UploadId;
 use super::{Client, window::Window};
 
 /// How many open uploads are kept in mind; some 200 bytes each.
-const UPLOADS: usize = 262_144;
+const UPLOADS: usize = 131_072;
 /// How many owners and clients; some 150 bytes each.
-const HOLDERS: usize = 262_144;
+const HOLDERS: usize = 131_072;
 /// How many are looked at for one that can be forgotten.
 const LOOKS: usize = 64;
 

@@ -1,65 +1,40 @@
 //! The keys of tokens: from the files that the settings name, at the start and whenever settings are read, and from the URL.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use slog::{Logger, error};
 use tokio::sync::watch;
 
 use crate::{
-    auth::{Auth, Jwt, KeySet, Often, Remote, Rules, Secrets},
+    auth::{Auth, FileKeys, Jwt, KeyFiles, Kind, Often, Remote, Rules},
     reload::Contents,
     settings::{self, Mistakes, Settings},
 };
 
-/// What files with keys held when they were read, and what was made of it.
-#[derive(Default, Clone)]
-struct Current {
-    material: Vec<(&'static str, PathBuf, Vec<u8>)>,
-    keys: KeySet,
-}
-
 /// All keys of tokens, to be renewed while tokens are checked.
 #[derive(Clone)]
 pub(super) struct Keyring {
-    current: Arc<watch::Sender<Current>>,
+    files: Arc<watch::Sender<FileKeys>>,
     remote: Arc<watch::Sender<Option<Remote>>>,
 }
 
-/// Makes keys of what a file holds.
-type Make = fn(&[u8]) -> Result<KeySet, String>;
-
-impl Current {
-    fn read(settings: &Settings) -> Result<Self, Mistakes> {
-        let Some(jwt) = &settings.auth.jwt else { return Ok(Self::default()) };
-        let of_jwks: Make = |json| KeySet::of_jwks(json, Secrets::Taken);
-        let named: [(&str, &Option<PathBuf>, Make); 3] = [
-            ("auth.jwt.secret_file", &jwt.secret_file, KeySet::of_secret),
-            ("auth.jwt.public_key_file", &jwt.public_key_file, KeySet::of_pem),
-            ("auth.jwt.jwks_file", &jwt.jwks_file, of_jwks),
-        ];
-        let (mut current, mut mistakes) = (Self::default(), Mistakes::new());
-        for (key, path, make) in named {
-            let Some(path) = path else { continue };
-            match read(path, make) {
-                Ok((bytes, keys)) => {
-                    current.keys = current.keys.and(&keys);
-                    current.material.push((key, path.clone(), bytes));
-                }
-                Err(mistake) => mistakes.push((key.to_owned(), mistake)),
-            }
-        }
-        if mistakes.is_empty() { Ok(current) } else { Err(mistakes) }
-    }
+fn read(settings: &Settings) -> Result<FileKeys, Mistakes> {
+    let files = settings.auth.jwt.as_ref().map_or_else(KeyFiles::default, |jwt| KeyFiles {
+        secret: jwt.secret_file.clone(),
+        public_key: jwt.public_key_file.clone(),
+        jwks: jwt.jwks_file.clone(),
+    });
+    FileKeys::read(&files).map_err(|wrong| wrong.into_iter().map(|(kind, what)| (key_of(kind), what)).collect())
 }
 
-fn read(path: &Path, make: Make) -> Result<(Vec<u8>, KeySet), String> {
-    let bytes = fs::read(path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
-    let keys = make(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok((bytes, keys))
+/// The setting that names a file of this kind.
+fn key_of(kind: Kind) -> String {
+    let name = match kind {
+        Kind::Secret => "secret_file",
+        Kind::PublicKey => "public_key_file",
+        Kind::Jwks => "jwks_file",
+    };
+    format!("auth.jwt.{name}")
 }
 
 impl Keyring {
@@ -68,8 +43,8 @@ impl Keyring {
     /// # Errors
     /// With the keys that name files that can't be used.
     pub(super) fn load(settings: &Settings) -> Result<Self, Mistakes> {
-        let current = Current::read(settings)?;
-        Ok(Self { current: Arc::new(watch::Sender::new(current)), remote: Arc::new(watch::Sender::new(None)) })
+        let files = read(settings)?;
+        Ok(Self { files: Arc::new(watch::Sender::new(files)), remote: Arc::new(watch::Sender::new(None)) })
     }
 
     /// Reads the files again, or others. Nothing changes yet.
@@ -77,14 +52,10 @@ impl Keyring {
     /// # Errors
     /// With the keys that name files that can't be used.
     pub(super) fn read(&self, settings: &Settings) -> Result<Contents, Mistakes> {
-        let fresh = Current::read(settings)?;
-        let changed = {
-            let current = self.current.borrow();
-            let is_new = fresh.material.iter().filter(|one| !current.material.contains(one));
-            is_new.map(|(key, _, _)| (*key).to_owned()).collect()
-        };
-        let current = Arc::clone(&self.current);
-        Ok(Contents { changed, adopt: Box::new(move || drop(current.send_replace(fresh))) })
+        let fresh = read(settings)?;
+        let changed = fresh.news(&self.files.borrow()).into_iter().map(key_of).collect();
+        let files = Arc::clone(&self.files);
+        Ok(Contents { changed, adopt: Box::new(move || drop(files.send_replace(fresh))) })
     }
 
     /// What is asked of requests, with the keys as they are now. Keys at a URL that is set already go on being fetched. Must
@@ -92,7 +63,7 @@ impl Keyring {
     pub(super) fn auth(&self, settings: &settings::Auth, logger: &Logger) -> Auth {
         let jwt = settings.jwt.as_ref().map(|jwt| Jwt {
             rules: rules(jwt, settings.unowned),
-            keys: self.current.borrow().keys.clone(),
+            keys: self.files.borrow().keys(),
             remote: self.remote(jwt, logger),
         });
         if jwt.is_none() {

@@ -1,12 +1,6 @@
 //! Tokens that are right, and every way in which one may be wrong.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ring::{
-    hmac,
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
-};
-use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::json;
 
 use super::*;
@@ -15,9 +9,10 @@ use crate::auth::keys::{
     tests::{EC_PEM, RSA_PEM},
 };
 
-const SECRET: &[u8] = b"a secret of thirty-two bytes, it is";
-const RSA_PRIVATE: &str = include_str!("../../../tests/support/keys/rsa.pem");
-const EC_PRIVATE: &str = include_str!("../../../tests/support/keys/ec.pem");
+#[path = "../../../tests/support/tokens/sign.rs"]
+mod sign;
+
+use sign::{SECRET, by_ec, by_rsa, by_secret, part, token};
 
 fn rules() -> Rules {
     Rules {
@@ -38,35 +33,6 @@ fn now() -> u64 {
 
 fn ann() -> Value {
     json!({"sub": "ann", "exp": now() + 600})
-}
-
-fn part(value: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(value.to_string())
-}
-
-/// A token with this head and these claims, signed by whatever is given.
-fn token(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
-    let message = format!("{}.{}", part(header), part(claims));
-    format!("{message}.{}", URL_SAFE_NO_PAD.encode(sign(message.as_bytes())))
-}
-
-fn by_secret(secret: &[u8]) -> impl FnOnce(&[u8]) -> Vec<u8> {
-    move |message| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
-}
-
-fn by_rsa(message: &[u8]) -> Vec<u8> {
-    let der = PrivatePkcs8KeyDer::from_pem_slice(RSA_PRIVATE.as_bytes()).unwrap();
-    let key = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap();
-    let mut signature = vec![0; key.public().modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).unwrap();
-    signature
-}
-
-fn by_ec(message: &[u8]) -> Vec<u8> {
-    let der = PrivatePkcs8KeyDer::from_pem_slice(EC_PRIVATE.as_bytes()).unwrap();
-    let random = SystemRandom::new();
-    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der(), &random).unwrap();
-    key.sign(&random, message).unwrap().as_ref().to_vec()
 }
 
 fn hs256(claims: &Value) -> String {
