@@ -335,7 +335,7 @@ fn limits(settings: &Settings) -> limits::Config {
 
 fn screening(settings: &Settings) -> Screening {
     let checks = &settings.checks;
-    // The checks of the settings let no others pass.
+    // The checks of the settings let no others pass: one that was lost here would let in more than is meant.
     let pattern = |text: &String| TypePattern::parse(text);
     Screening {
         required: checks.required_metadata.clone(),

@@ -94,7 +94,10 @@ const RULES: &[Rule] = &[
             "wharf::problem",
             "wharf::server::{BodyError, BodyKind, Expect, Fault, Incoming, Trailers, peer_name}",
             "wharf::telemetry::hostile",
+            "wharf::auth::{Auth, Denied}",
+            "wharf::limits::{Client, Exceeded, Limits, Place, Throttle, Turn}",
             VALUES,
+            "wharf_actors::events::Watcher",
             "wharf_actors::{Appending, AskFailure, Begun, Committed, Departure, Lease, NewUpload, Refusal, Snapshot}",
             "wharf_actors::{Consulted, Created, Share, Stored, Uploads}",
             "wharf_actors::hooks::{Caller, HookResponse}",
@@ -108,10 +111,37 @@ const RULES: &[Rule] = &[
         never: OUTSIDE,
         except: &["std::sync::LazyLock", "std::sync::atomic"],
     },
+    // Tokens: one file reads files, one fetches, and the rest compares.
+    Rule {
+        room: "wharf::auth",
+        own: &["wharf::metrics::Cause", "wharf_actors::{Claimant, Reach}"],
+        never: &["tokio::", "actix", "hyper", "std::fs", "std::net", "std::env", "std::thread", "std::process"],
+        except: &[],
+    },
+    Rule {
+        room: "wharf::auth::files",
+        own: &["wharf::auth::keys::"],
+        never: &["tokio::", "actix", "hyper", "std::net", "std::env", "std::thread"],
+        except: &[],
+    },
+    Rule { room: "wharf::auth::spki", own: &[], never: OUTSIDE, except: &["rustls::pki_types"] },
+    Rule {
+        room: "wharf::auth::remote",
+        own: &["wharf::auth::keys::"],
+        never: &["actix_web", "actix_http", "std::fs", "std::env", "std::thread", "tokio::fs"],
+        except: &["http_body_util", "rustls"],
+    },
+    Rule {
+        room: "wharf::limits",
+        own: &["wharf::metrics::Cause", "wharf_actors::UploadId", "wharf_actors::events::Watcher"],
+        never: OUTSIDE,
+        except: &["std::net", "std::sync::Arc", "std::sync::atomic", "tokio::sync::watch"],
+    },
     // What operators look at: meters and the facade. It reads no settings but what it is handed, and no file.
     Rule {
         room: "wharf::admin",
         own: &[
+            "wharf::limits::",
             "wharf::metrics::",
             "wharf::protocol::percent",
             "wharf::reload::{By, Failure, Outcome, Reloader}",
@@ -515,6 +545,10 @@ fn trespasses_are_found() {
         ("wharf::doctor::checks", "wharf::protocol::Header"),
         ("wharf::doctor::wire", "hyper::Request"),
         ("wharf::service", "aws_config::Region"),
+        ("wharf::auth::jwt", "wharf_actors::Uploads"),
+        ("wharf::auth::keys", "std::fs"),
+        ("wharf::auth", "hyper::Request"),
+        ("wharf::limits::seats", "wharf_actors::Uploads"),
         ("wharf::service", "rusoto_core::Region"),
     ] {
         assert_eq!(trespasses(module, [path.to_owned()]).len(), 1, "{module} may name {path}");
@@ -522,6 +556,7 @@ fn trespasses_are_found() {
     for (module, path) in [
         ("wharf::protocol::append", "wharf::protocol::Fields"),
         ("wharf::routes::download", "wharf_actors::storage::Reader"),
+        ("wharf::auth::remote", "hyper::Request"),
         ("wharf_actors::upload::state::advance", "std::collections::VecDeque"),
         ("wharf_actors::lease", "tokio::sync::oneshot"),
         ("wharf_actors::storage::s3::client::aws::lists", "aws_sdk_s3::Client"),

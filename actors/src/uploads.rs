@@ -2,6 +2,7 @@
 
 mod admin;
 mod asking;
+mod claims;
 mod view;
 mod words;
 
@@ -76,20 +77,6 @@ impl Uploads {
         uploads.wake_finals();
         uploads.take_up_events();
         Ok(uploads)
-    }
-
-    /// The same uploads as one sees them who asks: what they may not use is not there, and what they create is theirs.
-    #[must_use]
-    pub fn on_behalf_of(&self, claimant: Claimant) -> Self {
-        Self { on_behalf_of: Some(claimant), ..self.clone() }
-    }
-
-    /// What is published of a finished upload that whoever asks may use.
-    fn published(&self, id: &UploadId) -> Result<Option<Arc<Record>>, AskFailure> {
-        let record = self.directory.record(id);
-        let is_strange =
-            |record: &Arc<Record>| self.on_behalf_of.as_ref().is_some_and(|claimant| !claimant.may_use(&record.info));
-        if record.as_ref().is_some_and(is_strange) { Err(AskFailure::Refused(Refusal::NotFound)) } else { Ok(record) }
     }
 
     /// What the store remembers of earlier runs guards against a clock that was set wrong meanwhile.

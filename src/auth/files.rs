@@ -19,7 +19,7 @@ pub(crate) struct KeyFiles {
 }
 
 /// What one file held.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Held {
     kind: Kind,
     path: PathBuf,

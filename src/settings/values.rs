@@ -125,7 +125,10 @@ pub(super) fn is_host_name(text: &str) -> bool {
 /// Whether a text is a type of content, or all of a kind, or all, with `*` for what may be anything.
 pub(super) fn is_type(text: &str) -> bool {
     let Some((main, sub)) = text.split_once('/') else { return false };
-    let is_part = |part: &str| part == "*" || is_token(part) && !part.contains('*');
+    // RFC 6838, 4.2; as the protocol reads them.
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+    let is_name = |part: &str| (1..=127).contains(&part.len()) && part.bytes().all(is_legal);
+    let is_part = |part: &str| part == "*" || is_name(part);
     is_part(main) && is_part(sub) && (main != "*" || sub == "*")
 }
 
@@ -208,7 +211,7 @@ mod tests {
         for text in ["image/png", "image/*", "*/*"] {
             assert!(is_type(text), "{text}");
         }
-        for text in ["", "image", "*", "*/png", "image/p*", "a/b/c", "a b/c", "a/"] {
+        for text in ["", "image", "*", "*/png", "image/p*", "a/b/c", "a b/c", "a/", "a/b%c", "a/b|c"] {
             assert!(!is_type(text), "{text}");
         }
     }

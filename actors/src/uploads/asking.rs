@@ -86,8 +86,7 @@ impl Uploads {
             if looked.as_ref().is_err_and(|failure| *failure == Unanswered::Retired) {
                 looked = self.find(id).await?.ask(|answer| Look { answer }).await;
             }
-            let may_use = |info: &Info| self.on_behalf_of.as_ref().is_none_or(|claimant| claimant.may_use(info));
-            let view = looked?.filter(|view| may_use(&view.snapshot.info));
+            let view = looked?.filter(|view| self.may_use(&view.snapshot.info));
             let view = view.ok_or(AskFailure::Refused(Refusal::NotFound))?;
             Ok(facts(&view.snapshot.info, view.snapshot.offset.unwrap_or(0)))
         })
