@@ -31,6 +31,7 @@ pub(super) fn config(settings: &Settings, logger: &Logger) -> Result<Option<Conf
         transport,
         workers: pool.workers,
         queue: pool.queue,
+        queue_wait: settings.timeouts.store,
         progress_every: hooks.progress_every,
         identity: hooks.identity.iter().map(|name| field_name_in_go(name)).collect(),
     }))

@@ -20,8 +20,8 @@ pub(crate) type Called = Result<Verdict, HookError>;
 
 /// Who hears what came of it.
 pub(super) enum Hearer {
-    /// A request waits for it.
-    Asker(oneshot::Sender<Called>),
+    /// A request waits for it: first for its beginning, then for what comes of it.
+    Asker { begun: Option<oneshot::Sender<()>>, answer: oneshot::Sender<Called> },
     /// It is told to somebody who did not wait.
     Told(Box<dyn FnOnce(Called) + Send>),
 }
@@ -39,15 +39,23 @@ pub(super) struct Job {
 impl Job {
     /// Whether nobody wants to know any more.
     pub(super) fn is_unwanted(&self) -> bool {
-        matches!(&self.hearer, Hearer::Asker(asker) if asker.is_closed())
+        matches!(&self.hearer, Hearer::Asker { answer, .. } if answer.is_closed())
     }
 }
 
 impl Hearer {
+    /// The call is in a runner's hands.
+    pub(super) fn hear_of_beginning(&mut self) {
+        if let Self::Asker { begun, .. } = self {
+            // One who has gone needs no answer.
+            let _ = begun.take().map(|begun| begun.send(()));
+        }
+    }
+
     pub(super) fn hear(self, called: Called) {
         match self {
             // One who has gone needs no answer.
-            Self::Asker(asker) => drop(asker.send(called)),
+            Self::Asker { answer, .. } => drop(answer.send(called)),
             Self::Told(then) => then(called),
         }
     }

@@ -45,6 +45,8 @@ pub struct Config {
     pub workers: usize,
     /// How many calls may wait.
     pub queue: usize,
+    /// How long a request waits for a call to begin.
+    pub queue_wait: Duration,
     /// How often the application is told that bytes come in, at most.
     pub progress_every: Duration,
     /// The fields of a request by which a client is known, as they stand in [`Caller`](super::Caller): whom an answer to
@@ -60,6 +62,7 @@ pub(crate) struct Hooks {
 
 struct Inner {
     wanted: [bool; EventKind::ALL.len()],
+    queue_wait: Duration,
     progress_every: Duration,
     dispatcher: Post<Dispatcher>,
     outbox: Post<Outbox>,
@@ -100,7 +103,7 @@ impl Hooks {
     /// When no thread can be started.
     pub(crate) fn start(config: Config, store: Arc<dyn OutboxStore>, logger: Logger) -> io::Result<Self> {
         let arbiter = Arbiter::try_new()?;
-        let Config { events, transport, workers, queue, progress_every, .. } = config;
+        let Config { events, transport, workers, queue, queue_wait, progress_every, .. } = config;
         let (queue, meters) = (queue.max(1), Meters::new(queue.max(1)));
         let runners = meter_of::<Runner>(2);
         let dispatcher_gauge = Gauge::of(&meter_of::<Dispatcher>(MAILBOX));
@@ -127,6 +130,7 @@ impl Hooks {
         Ok(Self {
             inner: Arc::new(Inner {
                 wanted,
+                queue_wait,
                 progress_every,
                 dispatcher,
                 outbox,
@@ -166,19 +170,26 @@ impl Hooks {
             inner.meters.refused(kind, HookFailure::Overloaded);
             return Err(HookError::new(HookFailure::Overloaded, "too many calls of hooks wait"));
         };
-        let (asker, answer) = oneshot::channel();
-        self.submit(Class::Ask, upload, notice, Hearer::Asker(asker), Some(place));
+        let ((begin, begun), (asker, answer)) = (oneshot::channel(), oneshot::channel());
+        let hearer = Hearer::Asker { begun: Some(begin), answer: asker };
+        self.submit(Class::Ask, upload, notice, hearer, Some(place));
+        if tokio::time::timeout(inner.queue_wait, begun).await.is_err() {
+            inner.meters.refused(kind, HookFailure::Overloaded);
+            return Err(HookError::new(HookFailure::Overloaded, "no runner was free in time"));
+        }
         answer.await.unwrap_or_else(|_| Err(HookError::new(HookFailure::Closed, "the hooks are closed")))
     }
 
     /// Tells the application, and goes on. The events of one upload reach it in the order in which they are told here.
-    /// When too many calls wait already it is dropped, and `then` not called.
-    pub(crate) fn tell(&self, call: Call, then: impl FnOnce(Called) + Send + 'static) {
+    /// When too many calls wait already it is dropped, and `then` not called: false.
+    pub(crate) fn tell(&self, call: Call, then: impl FnOnce(Called) + Send + 'static) -> bool {
         let (kind, upload) = (call.kind, key_of(&call.event.upload.id));
         let (Ok(notice), Some(place)) = (self.notice(call), self.place()) else {
-            return self.drop_one(kind);
+            self.drop_one(kind);
+            return false;
         };
         self.submit(Class::Tell, upload, notice, Hearer::Told(Box::new(then)), Some(place));
+        true
     }
 
     fn notice(&self, call: Call) -> Result<Arc<Notice>, HookError> {

@@ -89,8 +89,9 @@ impl Receive<Leave> for Runner {
 }
 
 async fn carry(job: Job, turn: Turn, transport: Arc<dyn Transport>, meters: Arc<Meters>, logger: Logger) {
-    let Job { notice, hearer, mut stamp, place } = job;
+    let Job { notice, mut hearer, mut stamp, place } = job;
     stamp.open();
+    hearer.hear_of_beginning();
     drop(place);
     let run = meters.begin(notice.kind());
     let began = now_nanos();

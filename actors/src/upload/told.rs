@@ -110,19 +110,22 @@ impl Upload {
             return;
         }
         let call = self.call(told, EventKind::PostReceive, offset, None);
-        match context.zip(lease) {
+        let receiving = match context.zip(lease) {
             Some((context, lease)) => {
                 let post = Post::new(actix::AsyncContext::address(context), Arc::clone(&self.gauge));
                 told.hooks.tell(call, move |called| {
                     let stop = called.ok().filter(|verdict| verdict.stop_upload).map(|verdict| verdict.response);
                     post.tell(Received { lease, stop });
-                });
+                })
             }
-            None => told.hooks.tell(call, drop),
-        }
+            None => {
+                told.hooks.tell(call, drop);
+                false
+            }
+        };
         let now = self.last_active_nanos;
         if let Some(told) = &mut self.told {
-            (told.received, told.received_nanos, told.receiving) = (offset, now, context.is_some());
+            (told.received, told.received_nanos, told.receiving) = (offset, now, receiving);
         }
     }
 

@@ -71,6 +71,7 @@ impl Hooked {
             transport: Arc::new(Application { heard: tell, rule: Box::new(rule), held }),
             workers: 4,
             queue: 64,
+            queue_wait: Duration::from_secs(20),
             progress_every: Duration::ZERO,
             identity: Vec::new(),
         };
