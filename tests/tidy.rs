@@ -94,15 +94,16 @@ const RULES: &[Rule] = &[
             VALUES,
             "wharf_actors::{Appending, AskFailure, Begun, Committed, Departure, Lease, NewUpload, Refusal, Snapshot}",
             "wharf_actors::{Share, Stored, Uploads}",
+            "wharf_actors::post::now_nanos",
         ],
         never: &["std::fs", "std::env", "std::thread", "tokio::fs", "tokio::net"],
         except: &[],
     },
     Rule {
         room: "wharf::metrics",
-        own: &["wharf::protocol::Refusal"],
+        own: &["wharf::protocol::Refusal", "wharf_actors::post::now_nanos"],
         never: OUTSIDE,
-        except: &["std::sync::LazyLock", "std::sync::atomic"],
+        except: &["std::sync::atomic"],
     },
     // What operators look at: meters and the facade. It reads no settings but what it is handed, and no file.
     Rule {
@@ -208,6 +209,7 @@ const RULES: &[Rule] = &[
             "wharf_actors::receives_letters",
             "wharf_actors::Share",
             "wharf_actors::storage::{Blob, ErrorKind, LastWrite, Op, Opened, PartReport, StorageError, Ticket, Written}",
+            "wharf_actors::storage::metered::{Name, Outcome, Run}",
             "wharf_actors::tally::OpenLease",
             // In builds for tests.
             "wharf_actors::storage::faulty::trip",
@@ -325,6 +327,12 @@ const RULES: &[Rule] = &[
         except: &["std::sync::Arc"],
     },
     Rule {
+        room: "wharf_actors::history::kept",
+        own: &["wharf_actors::UploadId", "wharf_actors::history::"],
+        never: OUTSIDE,
+        except: &["std::sync::Arc", "crossbeam_channel"],
+    },
+    Rule {
         room: "wharf_actors::tally",
         own: &["wharf_actors::events::Interruption", "wharf_actors::post::METERED"],
         never: OUTSIDE,
@@ -351,7 +359,7 @@ const RULES: &[Rule] = &[
             "wharf_actors::tally::",
             "wharf_actors::upload::",
             "wharf_actors::{AskFailure, Budget, BudgetReport, Committed, Departure, Share}",
-            "wharf_actors::storage::metered::Metered",
+            "wharf_actors::storage::metered::{Metered, Meters, Name, Outcome, Run}",
             "wharf_actors::storage::{Durability, ErrorKind, Opened, Reader, ScanCursor, Storage, StorageError, Ticket}",
             "wharf_actors::storage::{PartReport, Sighting, StoreReport, StoreTuning}",
         ],

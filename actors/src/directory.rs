@@ -20,16 +20,16 @@ use crate::{
     Info, Record, UploadId,
     clock::Clock,
     events::Events,
-    history::History,
+    history::Kept,
     live::Live,
-    post::{Gauge, KindMeter, Post, meter_of},
-    storage::{Durability, ErrorKind, Opened, Storage, StorageError, Ticket},
+    post::{Gauge, KindMeter, METERED, Post, meter_of, now_nanos},
+    storage::{
+        Durability, ErrorKind, Opened, Storage, StorageError, Ticket,
+        metered::{Metered, Meters, Name, Outcome},
+    },
     tally::Tally,
     upload::{Upload, messages::Close, sight::Sight, state::Policy},
 };
-
-/// So many uploads without owners are remembered: their timelines and log lines, of up to 10 KiB each.
-const HISTORIES: usize = 512;
 
 /// What a directory starts with.
 pub(crate) struct Config {
@@ -83,7 +83,8 @@ pub(crate) struct Directory {
     records: quick_cache::sync::Cache<UploadId, Arc<Record>>,
     expired: quick_cache::sync::Cache<UploadId, ()>,
     storage: Arc<dyn Storage>,
-    histories: quick_cache::sync::Cache<UploadId, Arc<History>>,
+    operations: Arc<Meters>,
+    histories: Kept,
     durability: Durability,
     live: Live,
     tally: Arc<Tally>,
@@ -133,12 +134,14 @@ const LEASES_PER_OWNER: u64 = 1 << 32;
 impl Directory {
     pub(crate) fn new(storage: Arc<dyn Storage>, config: Config, clock: Clock, logger: Logger) -> Arc<Self> {
         let Config { durability, live, mailbox, remembered } = config;
+        let operations = Meters::new();
         Arc::new(Self {
             entries: DashMap::new(),
             records: quick_cache::sync::Cache::new(remembered),
             expired: quick_cache::sync::Cache::new(remembered),
-            histories: quick_cache::sync::Cache::new(HISTORIES),
-            storage,
+            histories: Kept::default(),
+            storage: Metered::over(storage, &operations),
+            operations,
             durability,
             live,
             tally: Arc::default(),
@@ -180,19 +183,14 @@ impl Directory {
         &self.events
     }
 
-    /// Takes what is remembered of an upload, for its new owner.
-    pub(crate) fn take_history(&self, id: &UploadId) -> Option<Arc<History>> {
-        self.histories.remove(id).map(|(_, history)| history)
+    /// The meters of the store's operations.
+    pub(crate) fn operations(&self) -> &Arc<Meters> {
+        &self.operations
     }
 
-    /// What is remembered of an upload that has no owner.
-    pub(crate) fn recall(&self, id: &UploadId) -> Option<Arc<History>> {
-        self.histories.get(id)
-    }
-
-    /// Remembers an upload's history for a while. Its owner gives it away at its end.
-    pub(crate) fn keep(&self, id: &UploadId, history: Arc<History>) {
-        self.histories.insert(id.clone(), history);
+    /// What is remembered of uploads that have no owners.
+    pub(crate) fn histories(&self) -> &Kept {
+        &self.histories
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -315,7 +313,15 @@ impl Directory {
     ) {
         let directory = Arc::clone(self);
         actix_rt::spawn(async move {
-            let started = match opening.await {
+            let run = METERED.then(|| {
+                let name = if is_new { Name::Create } else { Name::Open };
+                directory.operations.begin(name, now_nanos())
+            });
+            let opened = opening.await;
+            if let Some(run) = run {
+                run.end(now_nanos(), opened.failure());
+            }
+            let started = match opened {
                 Ok(opened) => Ok(directory.run(opened, is_new, ticket.clone())),
                 Err(error) => {
                     if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) {

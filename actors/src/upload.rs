@@ -27,8 +27,8 @@ use tokio::sync::oneshot;
 use crate::{
     Info, Kind, Own, Record, Share, UploadId,
     directory::Directory,
-    history::History,
-    post::{Gauge, now_nanos},
+    history::Course,
+    post::{Gauge, METERED, now_nanos},
     receives_letters,
     storage::{Blob, Opened, Ticket},
     tally::OpenLease,
@@ -83,8 +83,7 @@ pub(crate) struct Upload {
     directory: Arc<Directory>,
     gauge: Arc<Gauge>,
     sight: Arc<Sight>,
-    /// Made when there is something to remember.
-    history: Option<Arc<History>>,
+    course: Course,
     /// When listeners were last told of the upload's progress; 0 before.
     progress_told_nanos: u64,
     /// The last lease ended because another request wanted the upload.
@@ -115,6 +114,7 @@ impl Upload {
             Kind::Final { partials } => partials.iter().map(|partial| (partial.clone(), None)).collect(),
             Kind::Single | Kind::Partial => BTreeMap::new(),
         };
+        let now_nanos = now_nanos();
         let mut upload = Self {
             id: info.id.clone(),
             state: State::new(found, directory.policy(), directory.first_lease()),
@@ -128,11 +128,11 @@ impl Upload {
             info,
             directory,
             gauge,
+            course: Course::new(now_nanos, sight.started_ms),
             sight,
-            history: None,
             progress_told_nanos: 0,
             overtaken: false,
-            last_active_nanos: now_nanos(),
+            last_active_nanos: now_nanos,
             timer_armed: false,
             retired: false,
             over: false,
@@ -244,8 +244,8 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(history) = self.history.take() {
-            self.directory.keep(&self.id, history);
+        if METERED {
+            self.directory.histories().keep(&self.id, std::mem::take(&mut self.course));
         }
         if !self.retired {
             self.directory.note_death(&self.id);

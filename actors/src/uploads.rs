@@ -18,7 +18,7 @@ use crate::{
     monitor::Monitor,
     post::{Post, Receive, Unanswered},
     reaper::{Reaper, Wake},
-    storage::{ErrorKind, Reader, Storage, StorageError, metered::Metered},
+    storage::{ErrorKind, Reader, Storage, StorageError},
     upload::{
         Upload,
         messages::{Answered, Asker, Begin, Inspect, Join, Peek, Reply, Snapshot, Terminate},
@@ -46,7 +46,7 @@ impl Uploads {
         let (durability, mailbox, remembered) = (config.durability, config.tuning.mailbox, config.remembered);
         let owners = directory::Config { durability, live, mailbox, remembered };
         let clock = Clock::new(config.tuning.expire_after);
-        let directory = Directory::new(Metered::over(storage), owners, clock, logger.clone());
+        let directory = Directory::new(storage, owners, clock, logger.clone());
         let reaper = Reaper::run(Arc::clone(&directory));
         let uploads = Self { directory, budget: config.budget, reaper, logger };
         if uploads.directory.clock().after().is_some() {
@@ -156,13 +156,17 @@ impl Uploads {
             }),
         };
         let storage = self.directory.storage();
-        info.id = self.within(async { storage.reserve(&info).await.map_err(|error| self.blame(&error)) }).await?;
+        if storage.reserves() {
+            info.id = self.within(async { storage.reserve(&info).await.map_err(|error| self.blame(&error)) }).await?;
+        }
         if let Kind::Final { partials } = &info.kind {
             match self.join_partials(&info.id, partials).await {
                 Ok(length) => info.length = length,
                 Err(failure) => {
-                    // What can't be given up now is found by the reaper.
-                    let _ = storage.release(&info.id).await;
+                    if storage.reserves() {
+                        // What can't be given up now is found by the reaper.
+                        let _ = storage.release(&info.id).await;
+                    }
                     return Err(failure);
                 }
             }
