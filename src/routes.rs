@@ -72,29 +72,41 @@ pub(crate) struct Site {
 /// The site as it is now. A request sees it as it was at its beginning, until its end.
 pub(crate) type Sites = watch::Receiver<Arc<Site>>;
 
-/// Serves one request.
-pub(crate) async fn serve(request: HttpRequest, sites: web::Data<Sites>) -> HttpResponse {
-    // The extensions must not stay borrowed across an await.
-    let (incoming, admitted, begun) = {
-        let mut extensions = request.extensions_mut();
-        (extensions.remove::<Incoming>(), extensions.remove::<Admitted>(), extensions.remove::<Begun>())
-    };
-    let (site, exchange) = match begun {
-        Some(Begun { site, exchange }) => (site, Some(exchange)),
-        None => (Arc::clone(&sites.borrow()), None),
-    };
-    let fields = Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind));
-    let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), &fields, request.peer_addr(), &site));
-    let head = Head { exchange: &exchange, fields, is_secure: incoming.as_ref().is_some_and(Incoming::is_secure) };
-    let fault = incoming.as_ref().and_then(Incoming::fault);
-    let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
-    let reply = match (fault, resolve(&site, &head, &cors)) {
-        (Some(Fault::HeadTooLarge(_)), _) => Reply::refusal(Refusal::HeadTooLarge),
-        (Some(Fault::Malformed(_) | Fault::Disagreement(_)), _) => Reply::refusal(Refusal::BadRequest),
-        (None, Ok(route)) => dispatch(&site, &head, route, incoming, admitted).await,
-        (None, Err(refusal)) => Reply::refusal(refusal),
-    };
-    exchange.respond(reply, cors).into()
+/// Serves one request. In a box from the start: actix would move the whole future several times before it puts it into one.
+pub(crate) fn serve(request: HttpRequest, sites: web::Data<Sites>) -> LocalBoxFuture<'static, HttpResponse> {
+    Box::pin(async move {
+        // The extensions must not stay borrowed across an await.
+        let (incoming, admitted, begun) = {
+            let mut extensions = request.extensions_mut();
+            (extensions.remove::<Incoming>(), extensions.remove::<Admitted>(), extensions.remove::<Begun>())
+        };
+        let (site, exchange) = match begun {
+            Some(Begun { site, exchange }) => (site, Some(exchange)),
+            None => (Arc::clone(&sites.borrow()), None),
+        };
+        let fields = Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind));
+        let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), &fields, request.peer_addr(), &site));
+        let head = Head { exchange: &exchange, fields, is_secure: incoming.as_ref().is_some_and(Incoming::is_secure) };
+        let fault = incoming.as_ref().and_then(Incoming::fault);
+        let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
+        let reply = match (fault, resolve(&site, &head, &cors)) {
+            (Some(Fault::HeadTooLarge(_)), _) => Reply::refusal(Refusal::HeadTooLarge),
+            (Some(Fault::Malformed(_) | Fault::Disagreement(_)), _) => Reply::refusal(Refusal::BadRequest),
+            // Awaited right here: in a function of its own each of these futures would be moved once more.
+            (None, Ok(route)) => match route {
+                Route::Options => options::options(&site),
+                Route::Greeting => page::greeting(&site),
+                Route::Page(file) => page::page(&site, &head, file),
+                Route::Create => create::create(&site, &head, intake::Source::new(incoming)).await,
+                Route::Append(id) => append::append(&site, &head, &id, intake::Source::new(incoming), admitted).await,
+                Route::Inspect(id) => inspect::inspect(&site, &head, &id).await,
+                Route::Download(id) => download::download(&site, &head, &id, incoming.as_ref()).await,
+                Route::Terminate(id) => terminate::terminate(&site, &id).await,
+            },
+            (None, Err(refusal)) => Reply::refusal(refusal),
+        };
+        exchange.respond(reply, cors).into()
+    })
 }
 
 /// A request that was looked at before its body was asked for.
@@ -123,25 +135,6 @@ fn resolve(site: &Site, head: &Head<'_>, cors: &CorsAnswer) -> Result<Route, Ref
         return Err(Refusal::OriginNotAllowed);
     }
     route::route(head.exchange.method(), &head.fields, head.exchange.path(), &site.config.rules)
-}
-
-async fn dispatch(
-    site: &Site,
-    head: &Head<'_>,
-    route: Route,
-    incoming: Option<Incoming>,
-    admitted: Option<Admitted>,
-) -> Reply {
-    match route {
-        Route::Options => options::options(site),
-        Route::Greeting => page::greeting(site),
-        Route::Page(file) => page::page(site, head, file),
-        Route::Create => create::create(site, head, intake::Source::new(incoming)).await,
-        Route::Append(id) => append::append(site, head, &id, intake::Source::new(incoming), admitted).await,
-        Route::Inspect(id) => inspect::inspect(site, head, &id).await,
-        Route::Download(id) => download::download(site, head, &id, incoming.as_ref()).await,
-        Route::Terminate(id) => terminate::terminate(site, &id).await,
-    }
 }
 
 /// What is asked before `100 Continue` goes out: all checks are done and the lease is taken, so that a client which

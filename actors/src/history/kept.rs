@@ -12,13 +12,16 @@ use crate::UploadId;
 /// So many uploads of either sort are remembered; those to which something happened with up to 10 KiB each.
 const HISTORIES: usize = 512;
 
+/// A course, and whose it is.
+type Entry = (UploadId, Course);
+
 /// See the module.
 pub(crate) struct Kept {
     eventful: Cache<UploadId, Arc<Course>>,
     plain: Cache<UploadId, Arc<Course>>,
     /// Plain ones as they came. There are many, and hardly ever does somebody look: only then they are put where they are
     /// found. Until then the newest push out the oldest.
-    latest: (Sender<(UploadId, Course)>, Receiver<(UploadId, Course)>),
+    latest: (Sender<Entry>, Receiver<Entry>),
 }
 
 impl Default for Kept {
