@@ -20,6 +20,9 @@ VALGRIND = str(Path(__file__).resolve().with_name("valgrind.sh"))
 SCRATCH = "/dev/shm" if os.path.isdir("/dev/shm") else None
 TUNABLES = "glibc.cpu.hwcaps=-ERMS,-FSRM"
 UPLOAD = "application/offset+octet-stream"
+# By then the server has read its settings once more, as it does when it has just started: millions of instructions, which a
+# short load might end before.
+SETTLED_SECS = 5
 
 
 def free_port():
@@ -109,6 +112,7 @@ def instructions(binary, load):
             )
         try:
             connection = connect(port, server)
+            time.sleep(SETTLED_SECS)
             began = time.monotonic()
             load(connection)
             secs = time.monotonic() - began

@@ -1,9 +1,6 @@
 //! What is counted of requests: atomics that the routes write, and the admin endpoint reads.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::protocol::Refusal;
 
@@ -121,9 +118,9 @@ pub(crate) struct Ended {
     /// Why it was refused, if it was.
     pub(crate) code: Option<&'static str>,
     pub(crate) sent_bytes: u64,
-    pub(crate) took: Duration,
-    /// When it ended.
-    pub(crate) at: Instant,
+    pub(crate) took_nanos: u64,
+    /// When it ended, by the clock of the meters.
+    pub(crate) at_nanos: u64,
 }
 
 /// The counters of the public listener, since the start.
@@ -192,7 +189,7 @@ impl Metrics {
         if !METERED {
             return;
         }
-        self.latency[ended.method as usize].add(ended.took, ended.at);
+        self.latency[ended.method as usize].add(ended.took_nanos, ended.at_nanos);
         if ended.sent_bytes > 0 {
             self.sent_bytes.fetch_add(ended.sent_bytes, Ordering::Relaxed);
         }
@@ -231,10 +228,12 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use wharf_actors::post::now_nanos;
+
     use super::*;
 
     fn ended(status: u16, code: Option<&'static str>) -> Ended {
-        Ended { method: Method::Patch, status, code, sent_bytes: 3, took: Duration::from_millis(2), at: Instant::now() }
+        Ended { method: Method::Patch, status, code, sent_bytes: 3, took_nanos: 2_000_000, at_nanos: now_nanos() }
     }
 
     #[test]

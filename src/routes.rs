@@ -84,33 +84,53 @@ pub(crate) struct Site {
 /// The site as it is now. A request sees it as it was at its beginning, until its end.
 pub(crate) type Sites = watch::Receiver<Arc<Site>>;
 
-/// Serves one request.
-pub(crate) async fn serve(request: HttpRequest, sites: web::Data<Sites>) -> HttpResponse {
-    // The extensions must not stay borrowed across an await.
-    let (incoming, admitted, begun) = {
-        let mut extensions = request.extensions_mut();
-        (extensions.remove::<Incoming>(), extensions.remove::<Admitted>(), extensions.remove::<Begun>())
-    };
-    let (site, exchange, is_let_in) = match begun {
-        Some(Begun { site, exchange }) => (site, Some(exchange), true),
-        None => (Arc::clone(&sites.borrow()), None, false),
-    };
-    let fields = Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind));
-    let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), &fields, request.peer_addr(), &site));
-    let head = Head { exchange: &exchange, fields, is_secure: incoming.as_ref().is_some_and(Incoming::is_secure) };
-    let fault = incoming.as_ref().and_then(Incoming::fault);
-    let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
-    let reply = match (fault, resolve(&site, &head, &cors)) {
-        (Some(Fault::HeadTooLarge(_)), _) => Reply::refusal(Refusal::HeadTooLarge),
-        (Some(Fault::Malformed(_) | Fault::Disagreement(_)), _) => Reply::refusal(Refusal::BadRequest),
-        (None, Ok(route)) if is_let_in => dispatch(&site, &head, route, incoming, admitted).await,
-        (None, Ok(route)) => match admission::admit(&site, &head, &route).await {
-            Ok(seen) => dispatch(seen.as_ref().unwrap_or(&site), &head, route, incoming, admitted).await,
+/// Serves one request. In a box from the start: actix would move the whole future several times before it puts it into one.
+pub(crate) fn serve(request: HttpRequest, sites: web::Data<Sites>) -> LocalBoxFuture<'static, HttpResponse> {
+    Box::pin(async move {
+        // The extensions must not stay borrowed across an await.
+        let (incoming, admitted, begun) = {
+            let mut extensions = request.extensions_mut();
+            (extensions.remove::<Incoming>(), extensions.remove::<Admitted>(), extensions.remove::<Begun>())
+        };
+        let (site, exchange, is_let_in) = match begun {
+            Some(Begun { site, exchange }) => (site, Some(exchange), true),
+            None => (Arc::clone(&sites.borrow()), None, false),
+        };
+        let fields = Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind));
+        let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), &fields, request.peer_addr(), &site));
+        let head = Head { exchange: &exchange, fields, is_secure: incoming.as_ref().is_some_and(Incoming::is_secure) };
+        let fault = incoming.as_ref().and_then(Incoming::fault);
+        let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
+        let route = match (fault, resolve(&site, &head, &cors)) {
+            (Some(Fault::HeadTooLarge(_)), _) => Err(Reply::refusal(Refusal::HeadTooLarge)),
+            (Some(Fault::Malformed(_) | Fault::Disagreement(_)), _) => Err(Reply::refusal(Refusal::BadRequest)),
+            (None, Ok(route)) if is_let_in => Ok((route, None)),
+            (None, Ok(route)) => admission::admit(&site, &head, &route).await.map(|seen| (route, seen)),
+            (None, Err(refusal)) => Err(Reply::refusal(refusal)),
+        };
+        let reply = match route {
+            Ok((route, seen)) => {
+                // As the one sees it who sends the request.
+                let site = seen.as_ref().unwrap_or(&site);
+                // Awaited right here: in a function of its own each of these futures would be moved once more.
+                match route {
+                    Route::Options => options::options(site),
+                    Route::Greeting => page::greeting(site),
+                    Route::Page(file) => page::page(site, &head, file),
+                    Route::Create => create::create(site, &head, intake::Source::new(incoming)).await,
+                    Route::Append(id) => {
+                        let source = intake::Source::new(incoming).paced(site, &id);
+                        append::append(site, &head, &id, source, admitted).await
+                    }
+                    Route::Inspect(id) => inspect::inspect(site, &head, &id).await,
+                    Route::Download(id) => download::download(site, &head, &id, incoming.as_ref()).await,
+                    Route::Terminate(id) => terminate::terminate(site, &head, &id).await,
+                }
+            }
             Err(refusal) => refusal,
-        },
-        (None, Err(refusal)) => Reply::refusal(refusal),
-    };
-    exchange.respond(reply, cors).into()
+        };
+        exchange.respond(reply, cors).into()
+    })
 }
 
 /// A request that was looked at, and let in, before its body was asked for.
@@ -140,28 +160,6 @@ fn resolve(site: &Site, head: &Head<'_>, cors: &CorsAnswer) -> Result<Route, Ref
         return Err(Refusal::OriginNotAllowed);
     }
     route::route(head.exchange.method(), &head.fields, head.exchange.path(), &site.config.rules)
-}
-
-async fn dispatch(
-    site: &Site,
-    head: &Head<'_>,
-    route: Route,
-    incoming: Option<Incoming>,
-    admitted: Option<Admitted>,
-) -> Reply {
-    match route {
-        Route::Options => options::options(site),
-        Route::Greeting => page::greeting(site),
-        Route::Page(file) => page::page(site, head, file),
-        Route::Create => create::create(site, head, intake::Source::new(incoming)).await,
-        Route::Append(id) => {
-            let source = intake::Source::new(incoming).paced(site, &id);
-            append::append(site, head, &id, source, admitted).await
-        }
-        Route::Inspect(id) => inspect::inspect(site, head, &id).await,
-        Route::Download(id) => download::download(site, head, &id, incoming.as_ref()).await,
-        Route::Terminate(id) => terminate::terminate(site, head, &id).await,
-    }
 }
 
 /// What is asked before `100 Continue` goes out: all checks are done and the lease is taken, so that a client which

@@ -22,11 +22,14 @@ use crate::{
     Info, Record, UploadId,
     clock::Clock,
     events::{Events, Watcher},
-    history::History,
+    history::Kept,
     hooks::{Caller, EventKind, Hooks},
     live::Live,
-    post::{Gauge, KindMeter, Post, meter_of},
-    storage::{Durability, ErrorKind, Opened, Storage, StorageError, Ticket},
+    post::{Gauge, KindMeter, METERED, Post, meter_of, now_nanos},
+    storage::{
+        Durability, ErrorKind, Opened, Storage, StorageError, Ticket,
+        metered::{Metered, Meters, Name, Outcome},
+    },
     tally::Tally,
     upload::{
         Upload,
@@ -35,9 +38,6 @@ use crate::{
         state::{Announced, Policy},
     },
 };
-
-/// So many uploads without owners are remembered: their timelines and log lines, of up to 10 KiB each.
-const HISTORIES: usize = 512;
 
 /// What a directory starts with.
 pub(crate) struct Config {
@@ -99,7 +99,8 @@ pub(crate) struct Directory {
     /// With their owners.
     expired: quick_cache::sync::Cache<UploadId, Option<Arc<str>>>,
     storage: Arc<dyn Storage>,
-    histories: quick_cache::sync::Cache<UploadId, Arc<History>>,
+    operations: Arc<Meters>,
+    histories: Kept,
     durability: Durability,
     live: Live,
     hooks: Option<Hooks>,
@@ -151,12 +152,14 @@ const LEASES_PER_OWNER: u64 = 1 << 32;
 impl Directory {
     pub(crate) fn new(storage: Arc<dyn Storage>, config: Config, clock: Clock, logger: Logger) -> Arc<Self> {
         let Config { durability, live, mailbox, remembered, hooks, watcher } = config;
+        let operations = Meters::new();
         Arc::new(Self {
             entries: DashMap::new(),
             records: quick_cache::sync::Cache::new(remembered),
             expired: quick_cache::sync::Cache::new(remembered),
-            histories: quick_cache::sync::Cache::new(HISTORIES),
-            storage,
+            histories: Kept::default(),
+            storage: Metered::over(storage, &operations),
+            operations,
             durability,
             live,
             hooks,
@@ -217,6 +220,16 @@ impl Directory {
         if let Some(watcher) = &self.watcher {
             watcher.ended(id);
         }
+    }
+
+    /// The meters of the store's operations.
+    pub(crate) fn operations(&self) -> &Arc<Meters> {
+        &self.operations
+    }
+
+    /// What is remembered of uploads that have no owners.
+    pub(crate) fn histories(&self) -> &Kept {
+        &self.histories
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -339,7 +352,15 @@ impl Directory {
     ) {
         let directory = Arc::clone(self);
         actix_rt::spawn(async move {
-            let started = match opening.await {
+            let run = METERED.then(|| {
+                let name = if new.is_some() { Name::Create } else { Name::Open };
+                directory.operations.begin(name, now_nanos())
+            });
+            let opened = opening.await;
+            if let Some(run) = run {
+                run.end(now_nanos(), opened.failure());
+            }
+            let started = match opened {
                 Ok(opened) => Ok(directory.run(opened, new, ticket.clone())),
                 Err(error) => {
                     if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) {

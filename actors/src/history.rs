@@ -12,8 +12,12 @@ use std::{
 
 use smallvec::SmallVec;
 
+mod course;
+mod kept;
 mod timeline;
 
+pub(crate) use course::{Course, Step};
+pub(crate) use kept::Kept;
 pub(crate) use timeline::{Mark, Work};
 pub use timeline::{MarkReport, TIMELINE_BYTES, Timeline};
 
@@ -108,10 +112,10 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn new(now_nanos: u64) -> Self {
+    fn new(now_nanos: u64, since: SystemTime) -> Self {
         Self {
             began_nanos: now_nanos,
-            since: SystemTime::now(),
+            since,
             timeline: timeline::Track::default(),
             lines: SmallVec::new(),
             texts: 0,
@@ -124,7 +128,7 @@ impl History {
     }
 
     /// The offset has moved.
-    pub(crate) fn moved(&mut self, offset: u64, now_nanos: u64) {
+    fn moved(&mut self, offset: u64, now_nanos: u64) {
         self.timeline.moved(self.ms(now_nanos), offset);
     }
 
@@ -134,7 +138,7 @@ impl History {
     }
 
     /// A request may append, by this lease.
-    pub(crate) fn came_back(&mut self, lease: u64, now_nanos: u64) {
+    fn came_back(&mut self, lease: u64, now_nanos: u64) {
         let away_ms = self.left_ms.take().map_or(0, |left| self.ms(now_nanos).saturating_sub(left));
         if Duration::from_millis(away_ms.into()) >= AWAY {
             self.mark(Mark::Away { ms: away_ms }, now_nanos);
@@ -143,7 +147,7 @@ impl History {
     }
 
     /// No request may append any more.
-    pub(crate) fn left(&mut self, now_nanos: u64) {
+    fn left(&mut self, now_nanos: u64) {
         self.left_ms = Some(self.ms(now_nanos));
     }
 
@@ -171,7 +175,7 @@ impl History {
     }
 
     /// What is remembered, in full words.
-    pub(crate) fn report(&self) -> HistoryReport {
+    fn report(&self) -> HistoryReport {
         let at = |ms: u32| self.since + Duration::from_millis(ms.into());
         let log = self.lines.iter().map(|line| {
             let offset = Some(line.offset).filter(|offset| *offset != NO_OFFSET);
@@ -195,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept() {
-        let mut history = History::new(7);
+        let mut history = History::new(7, SystemTime::UNIX_EPOCH);
         let now_nanos = 7;
         for number in 0..LINES + 10 {
             history.say(Level::Info, Said { why: Some(number.to_string().into()), ..Said::default() }, now_nanos);
@@ -207,7 +211,7 @@ mod tests {
 
     #[test]
     fn absences_are_told_when_they_end() {
-        let mut history = History::new(7);
+        let mut history = History::new(7, SystemTime::UNIX_EPOCH);
         let at = |secs: u64| history.began_nanos + secs * 1_000_000_000;
         let moments = [at(0), at(3), at(3), at(13), at(20)];
         history.came_back(1, moments[0]);
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn texts_have_a_bound_of_their_own() {
-        let mut history = History::new(7);
+        let mut history = History::new(7, SystemTime::UNIX_EPOCH);
         for number in 0..1000 {
             history.say(Level::Error, said("store failed", "ü".repeat(number)), 7);
             assert!(history.texts <= TEXTS_BYTES + TEXT_BYTES, "{}", history.texts);

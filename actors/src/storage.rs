@@ -23,7 +23,7 @@ pub mod file;
 mod info_json;
 #[cfg(any(test, feature = "faults"))]
 pub mod memory;
-pub mod metered;
+pub(crate) mod metered;
 mod report;
 #[cfg(feature = "s3")]
 pub mod s3;
@@ -173,8 +173,13 @@ pub enum Durability {
 
 /// A place where uploads are kept.
 pub trait Storage: Send + Sync + 'static {
-    /// Settles the id of an upload that is about to be created, in a store whose ids are more than names. Ends with
-    /// `create`, or with [`Self::release`].
+    /// Whether ids are more than names to it, and must be had by [`Self::reserve`].
+    fn reserves(&self) -> bool {
+        false
+    }
+
+    /// Settles the id of an upload that is about to be created, in a store that [`reserves`](Self::reserves) ids. Ends
+    /// with `create`, or with [`Self::release`].
     fn reserve(&self, info: &Info) -> Op<UploadId> {
         let id = info.id.clone();
         Box::pin(async move { Ok(id) })

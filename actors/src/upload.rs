@@ -28,9 +28,9 @@ use tokio::sync::oneshot;
 use crate::{
     Info, Kind, Own, Record, Share, UploadId,
     directory::Directory,
-    history::History,
+    history::Course,
     hooks::Caller,
-    post::{Gauge, now_nanos},
+    post::{Gauge, METERED, now_nanos},
     receives_letters,
     storage::{Blob, Opened, Ticket},
     tally::OpenLease,
@@ -91,8 +91,7 @@ pub(crate) struct Upload {
     directory: Arc<Directory>,
     gauge: Arc<Gauge>,
     sight: Arc<Sight>,
-    /// Made when there is something to remember.
-    history: Option<Arc<History>>,
+    course: Course,
     /// When listeners were last told of the upload's progress; 0 before.
     progress_told_nanos: u64,
     /// For the application, when it wants to hear of uploads.
@@ -129,6 +128,7 @@ impl Upload {
             Kind::Single | Kind::Partial => BTreeMap::new(),
         };
         let told = directory.hooks().map(|hooks| Told::new(hooks.clone(), caller, stored));
+        let now_nanos = now_nanos();
         let mut upload = Self {
             id: info.id.clone(),
             state: State::new(found, policy, directory.first_lease()),
@@ -142,12 +142,12 @@ impl Upload {
             info,
             directory,
             gauge,
+            course: Course::new(now_nanos, sight.started_ms),
             sight,
-            history: None,
             progress_told_nanos: 0,
             told,
             overtaken: false,
-            last_active_nanos: now_nanos(),
+            last_active_nanos: now_nanos,
             timer_armed: false,
             retired: false,
             over: false,
@@ -265,8 +265,8 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(history) = self.history.take() {
-            self.directory.keep(&self.id, history);
+        if METERED {
+            self.directory.histories().keep(&self.id, std::mem::take(&mut self.course));
         }
         if !self.retired {
             self.directory.note_death(&self.id);

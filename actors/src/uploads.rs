@@ -22,7 +22,7 @@ use crate::{
     monitor::Monitor,
     post::{Post, Receive, Unanswered},
     reaper::{Reaper, Wake},
-    storage::{ErrorKind, Reader, Storage, StorageError, metered::Metered},
+    storage::{ErrorKind, Reader, Storage, StorageError},
     upload::{
         Upload, least,
         messages::{Answered, Asker, Begin, Consulted, Inspect, Join, Peek, Reply, Snapshot, Terminate},
@@ -66,7 +66,7 @@ impl Uploads {
         let watcher = config.watcher;
         let owners = directory::Config { durability, live, mailbox, remembered, hooks, watcher };
         let clock = Clock::new(config.tuning.expire_after);
-        let directory = Directory::new(Metered::over(storage), owners, clock, logger.clone());
+        let directory = Directory::new(storage, owners, clock, logger.clone());
         let reaper = Reaper::run(Arc::clone(&directory));
         let uploads = Self { directory, budget: config.budget, reaper, accesses, on_behalf_of: None, logger };
         if uploads.directory.clock().after().is_some() {
@@ -201,13 +201,17 @@ impl Uploads {
             }),
         };
         let storage = self.directory.storage();
-        info.id = self.within(async { storage.reserve(&info).await.map_err(|error| self.blame(&error)) }).await?;
+        if storage.reserves() {
+            info.id = self.within(async { storage.reserve(&info).await.map_err(|error| self.blame(&error)) }).await?;
+        }
         if let Kind::Final { partials } = &info.kind {
             match self.join_partials(&info.id, partials, new.max_size).await {
                 Ok(length) => info.length = length,
                 Err(failure) => {
-                    // What can't be given up now is found by the reaper.
-                    let _ = storage.release(&info.id).await;
+                    if storage.reserves() {
+                        // What can't be given up now is found by the reaper.
+                        let _ = storage.release(&info.id).await;
+                    }
                     return Err(failure);
                 }
             }

@@ -1,12 +1,11 @@
 //! How long requests take: in fixed buckets since the start, for Prometheus, and finer over the last minute, for people.
 
 use std::{
-    sync::{
-        LazyLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
 };
+
+use wharf_actors::post::now_nanos;
 
 /// The upper bounds of the buckets. Requests take as long as their clients send, so they go far.
 pub(crate) const BOUNDS: [Duration; 16] = [
@@ -30,13 +29,20 @@ pub(crate) const BOUNDS: [Duration; 16] = [
 
 /// The last minute in so many pieces: what is told of it is right to five seconds.
 const SLICES: usize = 12;
-const SLICE_SECS: u64 = 5;
+const SLICE_NANOS: u64 = 5_000_000_000;
 
 /// Four steps to each doubling from 64 microseconds on: what is told is at most a fifth too long.
 const STEPS: usize = 4 * 28;
 const FIRST_MICROS: u64 = 64;
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+const BOUNDS_MICROS: [u64; BOUNDS.len()] = {
+    let (mut micros, mut place) = ([0; BOUNDS.len()], 0);
+    while place < BOUNDS.len() {
+        micros[place] = BOUNDS[place].as_secs() * 1_000_000 + BOUNDS[place].subsec_micros() as u64;
+        place += 1;
+    }
+    micros
+};
 
 /// How long the requests of one method took.
 #[derive(Default)]
@@ -48,7 +54,7 @@ pub(crate) struct Latency {
 }
 
 struct Slice {
-    /// Which five seconds since the start, plus one; 0 before the first use.
+    /// Which five seconds of the clock, plus one; 0 before the first use.
     tick: AtomicU64,
     counts: [AtomicU32; STEPS],
     max_micros: AtomicU64,
@@ -102,23 +108,23 @@ fn end_of(step: usize) -> u64 {
 
 impl Latency {
     /// A request took so long, and ended at that moment.
-    pub(crate) fn add(&self, took: Duration, ended: Instant) {
-        self.add_at(took, ended.duration_since(*START).as_secs());
-    }
-
-    fn add_at(&self, took: Duration, now_secs: u64) {
-        let micros = took.as_secs().saturating_mul(1_000_000).saturating_add(took.subsec_micros().into());
-        self.buckets[BOUNDS.partition_point(|bound| *bound < took)].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn add(&self, took_nanos: u64, now_nanos: u64) {
+        let micros = took_nanos / 1000;
+        // A bucket has what took no longer than its bound: a bound and a part of a microsecond are in the next.
+        let least = took_nanos.div_ceil(1000);
+        self.buckets[BOUNDS_MICROS.partition_point(|bound| *bound < least)].fetch_add(1, Ordering::Relaxed);
         self.sum_micros.fetch_add(micros, Ordering::Relaxed);
-        let tick = now_secs / SLICE_SECS + 1;
+        let tick = now_nanos / SLICE_NANOS + 1;
         let slice = &self.slices[usize::try_from(tick % SLICES as u64).unwrap_or(0)];
-        if slice.tick.swap(tick, Ordering::AcqRel) != tick {
+        if slice.tick.load(Ordering::Acquire) != tick && slice.tick.swap(tick, Ordering::AcqRel) != tick {
             // Whoever comes at the same moment may be lost from the last minute, never from the sums.
             slice.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
             slice.max_micros.store(0, Ordering::Relaxed);
         }
         slice.counts[step_of(micros)].fetch_add(1, Ordering::Relaxed);
-        slice.max_micros.fetch_max(micros, Ordering::Relaxed);
+        if slice.max_micros.load(Ordering::Relaxed) < micros {
+            slice.max_micros.fetch_max(micros, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn report(&self) -> LatencyReport {
@@ -134,11 +140,11 @@ impl Latency {
     }
 
     pub(crate) fn last_minute(&self) -> Recent {
-        self.last_minute_at(START.elapsed().as_secs())
+        self.last_minute_at(now_nanos())
     }
 
-    fn last_minute_at(&self, now_secs: u64) -> Recent {
-        let now = now_secs / SLICE_SECS + 1;
+    fn last_minute_at(&self, now_nanos: u64) -> Recent {
+        let now = now_nanos / SLICE_NANOS + 1;
         let is_recent = |slice: &&Slice| {
             let tick = slice.tick.load(Ordering::Acquire);
             tick != 0 && now.saturating_sub(tick) < SLICES as u64
@@ -181,21 +187,25 @@ mod tests {
 
     #[test]
     fn the_last_minute_forgets_and_the_sums_do_not() {
+        const MS: u64 = 1_000_000;
+        const SEC: u64 = 1_000 * MS;
         let latency = Latency::default();
         for millis in 1..=100 {
-            latency.add_at(Duration::from_millis(millis), 2);
+            latency.add(millis * MS, 2 * SEC);
         }
-        let recent = latency.last_minute_at(58);
+        let recent = latency.last_minute_at(58 * SEC);
         assert_eq!((recent.count, recent.max), (100, Duration::from_millis(100)));
         for (told, millis) in [(recent.p50, 50), (recent.p99, 99)] {
             let told = told.as_micros() as u64;
             assert!((millis * 1000..=millis * 1250).contains(&told), "{told} for {millis} ms");
         }
-        assert_eq!(latency.last_minute_at(60), Recent::default());
-        latency.add_at(Duration::from_secs(4000), 62);
-        assert_eq!(latency.last_minute_at(62).count, 1);
+        assert_eq!(latency.last_minute_at(60 * SEC), Recent::default());
+        latency.add(4000 * SEC, 62 * SEC);
+        assert_eq!(latency.last_minute_at(62 * SEC).count, 1);
         let report = latency.report();
         assert_eq!((report.count, report.buckets[1], report.buckets[15]), (101, 1, 100));
         assert_eq!(report.sum, Duration::from_millis(5050) + Duration::from_secs(4000));
+        latency.add(MS + 1, 62 * SEC);
+        assert_eq!((latency.report().buckets[1], latency.report().buckets[2]), (1, 3));
     }
 }

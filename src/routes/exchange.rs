@@ -8,7 +8,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use actix_http::{
@@ -18,6 +17,7 @@ use actix_http::{
 use bytes::Bytes;
 use futures_util::Stream;
 use slog::{Logger, info, o};
+use wharf_actors::post::now_nanos;
 
 use super::{
     Site,
@@ -132,7 +132,7 @@ struct Line {
     path: String,
     request_id: Arc<str>,
     peer: Option<SocketAddr>,
-    started: Instant,
+    started_nanos: u64,
     status: Cell<Option<u16>>,
     code: Cell<Option<&'static str>>,
     received: Cell<u64>,
@@ -196,18 +196,17 @@ impl slog::KV for Code {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let (at, status) = (Instant::now(), self.status.get().unwrap_or(0));
-        let took = at.duration_since(self.started);
+        let (at_nanos, status) = (now_nanos(), self.status.get().unwrap_or(0));
+        let took_nanos = at_nanos.saturating_sub(self.started_nanos);
         let (code, sent_bytes) = (self.code.get(), self.sent.get());
-        self.site.metrics.ended(Ended { method: self.counted, status, code, sent_bytes, took, at });
+        self.site.metrics.ended(Ended { method: self.counted, status, code, sent_bytes, took_nanos, at_nanos });
         if !self.site.config.log_requests {
             return;
         }
-        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         info!(self.logger(), "{}", if status == 0 { "request aborted" } else { "request" };
             "method" => hostile(self.method.as_str()), "path" => hostile(&self.path), "status" => status,
             Code(code), "received_bytes" => self.received.get(), "sent_bytes" => sent_bytes,
-            "duration_us" => duration_us, "peer" => Peer(self.peer));
+            "duration_us" => took_nanos / 1000, "peer" => Peer(self.peer));
     }
 }
 
@@ -223,7 +222,7 @@ impl Exchange {
             path: head.uri.path_and_query().map_or("", |path| path.as_str()).to_owned(),
             request_id,
             peer,
-            started: Instant::now(),
+            started_nanos: now_nanos(),
             status: Cell::new(None),
             code: Cell::new(None),
             received: Cell::new(0),

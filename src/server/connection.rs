@@ -3,7 +3,6 @@
 //! the next head is read when the answer to the one before it is out.
 
 use std::cell::RefCell;
-use std::hash::RandomState;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -50,7 +49,8 @@ pub enum Fault {
 /// The request that is being served.
 #[derive(Debug)]
 pub(super) struct Current {
-    fingerprint: u64,
+    /// What it asks, until actix has been found to have read the same.
+    asked: Option<framing::Asked>,
     kind: BodyKind,
     body: framing::Body,
 }
@@ -76,7 +76,6 @@ pub(super) struct Connection {
     /// Who waits for that.
     writer: Option<Waker>,
     limits: Limits,
-    hasher: RandomState,
     /// actix, when it waits for what no byte from the socket tells.
     reader: Option<Waker>,
     logger: Logger,
@@ -99,7 +98,6 @@ impl Connection {
             flushed: true,
             writer: None,
             limits: Limits { head_max_bytes: limits.head_max_bytes.min(HEAD_LIMIT_BYTES), ..limits },
-            hasher: RandomState::new(),
             reader: None,
             logger,
         }
@@ -174,9 +172,9 @@ impl Connection {
         let len = self.inbox.len().min(self.limits.head_max_bytes);
         self.searched = self.inbox.len();
         if may_be_whole {
-            match framing::read_head(&self.inbox[..len], &self.hasher) {
+            match framing::read_head(&self.inbox[..len]) {
                 Ok(Some(head)) => {
-                    self.begin(&head);
+                    self.begin(head);
                     return true;
                 }
                 Ok(None) => {}
@@ -193,18 +191,18 @@ impl Connection {
         self.fault = Some(fault);
         self.for_actix = Bytes::from_static(UNREADABLE);
         let body = framing::Body::new(BodyKind::None);
-        self.current = Some(Current { fingerprint: 0, kind: BodyKind::None, body });
+        self.current = Some(Current { asked: None, kind: BodyKind::None, body });
         true
     }
 
-    fn begin(&mut self, head: &framing::Head) {
+    fn begin(&mut self, head: framing::Head) {
         let mut bytes = self.take_inbox(head.len);
         self.searched = 0;
-        framing::mask(&mut bytes, head);
+        framing::mask(&mut bytes, &head);
         self.for_actix = bytes.freeze();
         self.fault = head.refusal.map(Fault::Malformed);
         let body = framing::Body::new(head.body);
-        self.current = Some(Current { fingerprint: head.fingerprint, kind: head.body, body });
+        self.current = Some(Current { asked: head.asked, kind: head.body, body });
     }
 
     /// Takes bytes from the front of the inbox. An inbox that gets empty holds no memory.
@@ -214,12 +212,12 @@ impl Connection {
 
     /// The current request as actix has read it. Each is claimed once, when its handler is about to be called.
     pub(super) fn claim(&mut self, head: &RequestHead) -> BodyKind {
-        let Some(current) = &self.current else { return self.disagree("a request that was not there") };
-        let fingerprint = framing::fingerprint(&self.hasher, head.method.as_str(), &head.uri);
-        if self.fault.is_none() && fingerprint != current.fingerprint {
+        let Some(current) = &mut self.current else { return self.disagree("a request that was not there") };
+        let (asked, kind) = (current.asked.take(), current.kind);
+        if self.fault.is_none() && !asked.is_some_and(|asked| asked.is(&head.method, &head.uri)) {
             return self.disagree("another method or target");
         }
-        current.kind
+        kind
     }
 
     fn disagree(&mut self, reason: &'static str) -> BodyKind {

@@ -6,7 +6,7 @@ mod head;
 
 use chunked::Chunked;
 pub(super) use chunked::Progress;
-pub(super) use head::{Head, fingerprint, mask, read_head};
+pub(super) use head::{Asked, Head, mask, read_head};
 
 /// The most header lines of a request: actix-http's number.
 const HEADERS_MAX: usize = 96;

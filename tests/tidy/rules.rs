@@ -94,15 +94,16 @@ pub(crate) const RULES: &[Rule] = &[
             "wharf_actors::{Appending, AskFailure, Begun, Committed, Departure, Lease, NewUpload, Refusal, Snapshot}",
             "wharf_actors::{Consulted, Created, Share, Stored, Uploads}",
             "wharf_actors::hooks::{Caller, HookResponse}",
+            "wharf_actors::post::now_nanos",
         ],
         never: &["std::fs", "std::env", "std::thread", "tokio::fs", "tokio::net"],
         except: &[],
     },
     Rule {
         room: "wharf::metrics",
-        own: &["wharf::protocol::Refusal"],
+        own: &["wharf::protocol::Refusal", "wharf_actors::post::now_nanos"],
         never: OUTSIDE,
-        except: &["std::sync::LazyLock", "std::sync::atomic"],
+        except: &["std::sync::atomic"],
     },
     // Tokens: one file reads files, one fetches, and the rest compares.
     Rule {
@@ -239,6 +240,7 @@ pub(crate) const RULES: &[Rule] = &[
             "wharf_actors::post::",
             "wharf_actors::receives_letters",
             "wharf_actors::Share",
+            "wharf_actors::storage::metered::{Name, Outcome, Run}",
             "wharf_actors::storage::{Blob, ErrorKind, LastWrite, Op, Opened, PartReport, StorageError, Ticket, Written}",
             "wharf_actors::tally::OpenLease",
             // In builds for tests.
@@ -410,6 +412,12 @@ pub(crate) const RULES: &[Rule] = &[
         except: &["std::sync::Arc", "std::sync::atomic", "tokio::sync::broadcast"],
     },
     Rule {
+        room: "wharf_actors::history::kept",
+        own: &["wharf_actors::UploadId", "wharf_actors::history::"],
+        never: OUTSIDE,
+        except: &["std::sync::Arc", "crossbeam_channel"],
+    },
+    Rule {
         room: "wharf_actors::history",
         own: &["wharf_actors::events::Interruption"],
         never: OUTSIDE,
@@ -443,7 +451,7 @@ pub(crate) const RULES: &[Rule] = &[
             "wharf_actors::tally::",
             "wharf_actors::upload::",
             "wharf_actors::{AskFailure, Budget, BudgetReport, Committed, Departure, Share}",
-            "wharf_actors::storage::metered::Metered",
+            "wharf_actors::storage::metered::{Metered, Meters, Name, Outcome, Run}",
             "wharf_actors::storage::{Durability, ErrorKind, Opened, Reader, ScanCursor, Storage, StorageError, Ticket}",
             "wharf_actors::storage::{PartReport, Sighting, StoreReport, StoreTuning}",
         ],

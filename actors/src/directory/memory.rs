@@ -3,24 +3,9 @@
 use std::sync::Arc;
 
 use super::Directory;
-use crate::{Claimant, Record, UploadId, history::History};
+use crate::{Claimant, Record, UploadId};
 
 impl Directory {
-    /// Takes what is remembered of an upload, for its new owner.
-    pub(crate) fn take_history(&self, id: &UploadId) -> Option<Arc<History>> {
-        self.histories.remove(id).map(|(_, history)| history)
-    }
-
-    /// What is remembered of an upload that has no owner.
-    pub(crate) fn recall(&self, id: &UploadId) -> Option<Arc<History>> {
-        self.histories.get(id)
-    }
-
-    /// Remembers an upload's history for a while. Its owner gives it away at its end.
-    pub(crate) fn keep(&self, id: &UploadId, history: Arc<History>) {
-        self.histories.insert(id.clone(), history);
-    }
-
     /// The published form of a finished upload, when it is at hand.
     pub(crate) fn record(&self, id: &UploadId) -> Option<Arc<Record>> {
         self.records.get(id)

@@ -89,6 +89,8 @@ impl Mark {
 pub(crate) enum Work {
     Stage,
     Write,
+    /// The write that also finishes the upload.
+    WriteLast,
     Keep,
     Discard,
     Sync,
@@ -103,7 +105,7 @@ impl Work {
     fn name(self) -> &'static str {
         match self {
             Self::Stage => "stage",
-            Self::Write => "write",
+            Self::Write | Self::WriteLast => "write",
             Self::Keep => "keep",
             Self::Discard => "discard",
             Self::Sync => "sync",

@@ -218,7 +218,6 @@ impl Stamp {
         self.leave();
         self.gauge.processed.fetch_add(1, Ordering::Relaxed);
         raise(&self.gauge.dwell_max_nanos, dwell_nanos);
-        self.gauge.kind.processed.fetch_add(1, Ordering::Relaxed);
         self.gauge.kind.note_dwell(self.message, dwell_nanos, self.opened_nanos);
     }
 

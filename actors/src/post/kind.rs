@@ -24,7 +24,6 @@ pub struct KindMeter {
     pub(super) depth: AtomicUsize,
     pub(super) depth_peak: AtomicUsize,
     pub(super) received: AtomicU64,
-    pub(super) processed: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) refused: AtomicU64,
     messages: Box<[MessageMeter]>,
@@ -93,7 +92,6 @@ impl KindMeter {
             depth: AtomicUsize::new(0),
             depth_peak: AtomicUsize::new(0),
             received: AtomicU64::new(0),
-            processed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             messages: messages.iter().map(meter).collect(),
@@ -170,6 +168,7 @@ impl KindMeter {
             dwell: meter.dwell.spread(now),
             processing: meter.processing.spread(now),
         });
+        let dwell = dwell.spread();
         KindReport {
             kind: self.name,
             live: self.live(),
@@ -178,10 +177,11 @@ impl KindMeter {
             depth: self.depth.load(Ordering::Relaxed),
             depth_peak: self.depth_peak.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
-            processed: self.processed.load(Ordering::Relaxed),
+            // Each opened message has told how long it had waited.
+            processed: dwell.since_start.count,
             dropped: self.dropped.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
-            dwell: dwell.spread(),
+            dwell,
             processing: processing.spread(),
             messages: messages.filter(|report| METERED && report.dwell.since_start.count > 0).collect(),
         }

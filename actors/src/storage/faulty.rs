@@ -282,6 +282,10 @@ impl<S: Storage> Faulty<S> {
 }
 
 impl<S: Storage> Storage for Faulty<S> {
+    fn reserves(&self) -> bool {
+        self.store.reserves()
+    }
+
     fn reserve(&self, info: &Info) -> Op<UploadId> {
         self.store.reserve(info)
     }

@@ -1,4 +1,6 @@
 //! A store whose operations are timed, each by its name, as their askers see them: with the wait for a thread or a worker.
+//! Whoever waits for an operation in a way of its own (the directory for an upload to be opened, an owner for its blob) times
+//! it there, by a [`Run`]; all others are timed by [`Metered`], in a future around theirs.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +14,11 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Blob, ErrorKind, LastWrite, Op, Opened, OperationMeter, OutboxStore, PartReport, Reader, ScanCursor, ScanPage,
-    Sent, Sighting, Storage, StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
+    ErrorKind, LastWrite, Op, Opened, OperationMeter, OutboxStore, Reader, ScanCursor, ScanPage, Sent, Sighting,
+    Storage, StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
 };
 use crate::{
-    Info, Record, Share, UploadId,
+    Info, Record, UploadId,
     post::{METERED, now_nanos},
 };
 
@@ -37,8 +39,8 @@ fn place_of(kind: ErrorKind) -> usize {
 }
 
 /// The operations of stores, blobs and readers.
-#[derive(Clone, Copy)]
-enum Name {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Name {
     Reserve,
     Release,
     Create,
@@ -93,39 +95,88 @@ const NAMES: [&str; 24] = [
 ];
 
 /// A meter for each operation.
-struct Meters([Meter; NAMES.len()]);
+pub(crate) struct Meters([Meter; NAMES.len()]);
 
-/// One operation under way.
-struct Run {
+/// One operation under way. Dropped before its end, nobody waits for that any more.
+pub(crate) struct Run {
     meters: Arc<Meters>,
     name: Name,
     began_nanos: u64,
     ended: bool,
 }
 
+impl Meters {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(NAMES.map(Meter::new)))
+    }
+
+    /// An operation begins, at this moment.
+    pub(crate) fn begin(self: &Arc<Self>, name: Name, now_nanos: u64) -> Run {
+        self.0[name as usize].begin();
+        Run { meters: Arc::clone(self), name, began_nanos: now_nanos, ended: false }
+    }
+
+    fn time<T: Send + 'static>(self: &Arc<Self>, name: Name, op: Op<T>) -> Op<T> {
+        Box::pin(Timed { op, meters: Arc::clone(self), name, run: None })
+    }
+}
+
 impl Run {
-    fn of(meters: &Arc<Meters>, name: Name) -> Self {
-        meters.0[name as usize].begin();
-        Self { meters: Arc::clone(meters), name, began_nanos: now_nanos(), ended: false }
-    }
-
-    fn took_nanos(&self) -> u64 {
-        now_nanos().saturating_sub(self.began_nanos)
-    }
-
-    fn end(mut self, failure: Option<ErrorKind>) {
+    /// It has come to its end, at this moment, and failed in this way. Returns how many nanoseconds it has taken.
+    pub(crate) fn end(mut self, now_nanos: u64, failure: Option<ErrorKind>) -> u64 {
         self.ended = true;
-        self.meters.0[self.name as usize].end(self.took_nanos(), failure.map(place_of));
+        let took_nanos = now_nanos.saturating_sub(self.began_nanos);
+        let meter = &self.meters.0[self.name as usize];
+        meter.leave();
+        meter.end(took_nanos, failure.map(place_of));
+        took_nanos
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let meter = &self.meters.0[self.name as usize];
-        meter.leave();
         if !self.ended {
-            meter.end(self.took_nanos(), Some(FAILURES.len() - 1));
+            let meter = &self.meters.0[self.name as usize];
+            meter.leave();
+            meter.end(now_nanos().saturating_sub(self.began_nanos), Some(FAILURES.len() - 1));
         }
+    }
+}
+
+/// What an operation brings, which may speak of a failure although it is a result.
+pub(crate) trait Outcome {
+    /// How it has failed.
+    fn failure(&self) -> Option<ErrorKind> {
+        None
+    }
+}
+
+impl Outcome for () {}
+
+impl Outcome for u64 {}
+
+impl Outcome for Record {}
+
+impl Outcome for Opened {}
+
+impl Outcome for Written {
+    fn failure(&self) -> Option<ErrorKind> {
+        self.failure.as_ref().map(|error| error.kind)
+    }
+}
+
+impl Outcome for LastWrite {
+    fn failure(&self) -> Option<ErrorKind> {
+        match (&self.written.failure, &self.record) {
+            (Some(error), _) | (None, Some(Err(error))) => Some(error.kind),
+            (None, _) => None,
+        }
+    }
+}
+
+impl<T: Outcome> Outcome for Result<T, StorageError> {
+    fn failure(&self) -> Option<ErrorKind> {
+        self.as_ref().map_or_else(|error| Some(error.kind), Outcome::failure)
     }
 }
 
@@ -134,8 +185,6 @@ struct Timed<T> {
     op: Op<T>,
     meters: Arc<Meters>,
     name: Name,
-    /// How it has failed although it has a result.
-    failure: fn(&T) -> Option<ErrorKind>,
     run: Option<Run>,
 }
 
@@ -145,59 +194,26 @@ impl<T> Future for Timed<T> {
     type Output = Result<T, StorageError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { op, meters, name, failure, run } = &mut *self;
-        run.get_or_insert_with(|| Run::of(meters, *name));
+        let Self { op, meters, name, run } = &mut *self;
+        run.get_or_insert_with(|| meters.begin(*name, now_nanos()));
         let result = ready!(op.as_mut().poll(context));
         if let Some(run) = run.take() {
-            run.end(result.as_ref().map_or_else(|error| Some(error.kind), failure));
+            run.end(now_nanos(), result.as_ref().err().map(|error| error.kind));
         }
         Poll::Ready(result)
     }
 }
 
-impl Meters {
-    fn time<T: Send + 'static>(self: &Arc<Self>, name: Name, op: Op<T>) -> Op<T> {
-        self.judge(name, op, |_| None)
-    }
-
-    /// The same, for one that may fail although it has a result.
-    fn judge<T: Send + 'static>(
-        self: &Arc<Self>,
-        name: Name,
-        op: Op<T>,
-        failure: fn(&T) -> Option<ErrorKind>,
-    ) -> Op<T> {
-        if METERED { Box::pin(self.timed(name, op, failure)) } else { op }
-    }
-
-    fn timed<T>(self: &Arc<Self>, name: Name, op: Op<T>, failure: fn(&T) -> Option<ErrorKind>) -> Timed<T> {
-        Timed { op, meters: Arc::clone(self), name, failure, run: None }
-    }
-
-    /// A blob that comes of it is metered as well.
-    fn opened(self: &Arc<Self>, name: Name, op: Op<Opened>) -> Op<Opened> {
-        let (op, meters) = (self.timed(name, op, |_| None), Arc::clone(self));
-        Box::pin(async move {
-            let opened = op.await?;
-            Ok(Opened { blob: Box::new(MeteredBlob { blob: opened.blob, meters }), ..opened })
-        })
-    }
-}
-
 /// See the module.
-pub struct Metered {
+pub(crate) struct Metered {
     store: Arc<dyn Storage>,
     meters: Arc<Meters>,
 }
 
 impl Metered {
-    /// Meters what is asked of `store`.
-    pub fn over(store: Arc<dyn Storage>) -> Arc<dyn Storage> {
-        if !METERED {
-            return store;
-        }
-        let meters = Arc::new(Meters(NAMES.map(Meter::new)));
-        Arc::new(Self { store, meters })
+    /// Meters what is asked of `store`, but for creating and opening uploads.
+    pub(crate) fn over(store: Arc<dyn Storage>, meters: &Arc<Meters>) -> Arc<dyn Storage> {
+        if METERED { Arc::new(Self { store, meters: Arc::clone(meters) }) } else { store }
     }
 }
 
@@ -210,6 +226,10 @@ impl Storage for Metered {
         self.store.finishes_with_write()
     }
 
+    fn reserves(&self) -> bool {
+        self.store.reserves()
+    }
+
     fn reserve(&self, info: &Info) -> Op<UploadId> {
         self.meters.time(Name::Reserve, self.store.reserve(info))
     }
@@ -219,11 +239,11 @@ impl Storage for Metered {
     }
 
     fn create(&self, info: Info, ticket: Ticket) -> Op<Opened> {
-        self.meters.opened(Name::Create, self.store.create(info, ticket))
+        self.store.create(info, ticket)
     }
 
     fn open(&self, id: &UploadId, ticket: Ticket) -> Op<Opened> {
-        self.meters.opened(Name::Open, self.store.open(id, ticket))
+        self.store.open(id, ticket)
     }
 
     fn finished_length(&self, id: &UploadId) -> Op<Option<u64>> {
@@ -289,82 +309,6 @@ impl Storage for Metered {
     }
 }
 
-struct MeteredBlob {
-    blob: Box<dyn Blob>,
-    meters: Arc<Meters>,
-}
-
-impl Blob for MeteredBlob {
-    fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written> {
-        let written = self.blob.write(at, data);
-        self.meters.judge(Name::Write, written, |written| written.failure.as_ref().map(|error| error.kind))
-    }
-
-    fn write_last(&mut self, at: u64, data: Vec<Bytes>, info: Info) -> Op<LastWrite> {
-        let op = self.blob.write_last(at, data, info);
-        self.meters.judge(Name::WriteLast, op, |last| match (&last.written.failure, &last.record) {
-            (Some(error), _) | (None, Some(Err(error))) => Some(error.kind),
-            (None, _) => None,
-        })
-    }
-
-    fn take_over(&mut self, shares: Vec<Share>) -> Vec<Share> {
-        self.blob.take_over(shares)
-    }
-
-    fn durable(&self) -> Option<u64> {
-        self.blob.durable()
-    }
-
-    fn parts(&self) -> Option<Vec<PartReport>> {
-        self.blob.parts()
-    }
-
-    fn sync(&mut self) -> Op<()> {
-        self.meters.time(Name::Sync, self.blob.sync())
-    }
-
-    fn cut(&mut self, to: u64) -> Op<()> {
-        self.meters.time(Name::Cut, self.blob.cut(to))
-    }
-
-    fn stage(&mut self, base: u64) -> Op<()> {
-        self.meters.time(Name::Stage, self.blob.stage(base))
-    }
-
-    fn keep(&mut self) -> Op<()> {
-        self.meters.time(Name::Keep, self.blob.keep())
-    }
-
-    fn discard(&mut self, base: u64) -> Op<()> {
-        self.meters.time(Name::Discard, self.blob.discard(base))
-    }
-
-    fn save(&mut self, info: Info) -> Op<()> {
-        self.meters.time(Name::Save, self.blob.save(info))
-    }
-
-    fn finish(&mut self, info: Info) -> Op<Record> {
-        self.meters.time(Name::Finish, self.blob.finish(info))
-    }
-
-    fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64> {
-        self.meters.time(Name::Concatenate, self.blob.concatenate(partials))
-    }
-
-    fn give_up(&mut self) {
-        self.blob.give_up();
-    }
-
-    fn delete(&mut self) -> Op<()> {
-        self.meters.time(Name::Delete, self.blob.delete())
-    }
-
-    fn rest(&mut self) {
-        self.blob.rest();
-    }
-}
-
 struct MeteredReader {
     reader: Box<dyn Reader>,
     meters: Arc<Meters>,
@@ -392,47 +336,59 @@ mod tests {
         memory::MemoryStore,
     };
 
+    fn metered(meters: &Arc<Meters>) -> Arc<dyn Storage> {
+        Metered::over(Arc::new(MemoryStore::new()), meters)
+    }
+
     #[actix_rt::test]
     async fn a_metered_store_keeps_the_promises() {
-        conformance::run(|| Metered::over(Arc::new(MemoryStore::new()))).await;
+        conformance::run(|| metered(&Meters::new())).await;
     }
 
     #[actix_rt::test]
     async fn operations_are_counted_by_name_and_failures_by_kind() {
-        assert_eq!(NAMES[Name::Read as usize], "read");
-        assert_eq!(NAMES[Name::Write as usize], "write");
-        assert_eq!(NAMES[Name::WriteLast as usize], "write_last");
-        let store = Metered::over(Arc::new(MemoryStore::new()));
-        assert_eq!(store.report().operations, []);
-        let mut blob = store.create(info("a", Some(4)), Ticket::unwatched()).await.unwrap().blob;
-        for at in [0, 2] {
-            blob.write(at, vec![Bytes::from_static(b"ab")]).await.unwrap();
+        for (name, text) in [(Name::Read, "read"), (Name::Write, "write"), (Name::WriteLast, "write_last")] {
+            assert_eq!(NAMES[name as usize], text);
         }
-        let record = blob.finish(finished(info("a", None), 4)).await.unwrap();
-        store.reader(&record).await.unwrap().read(0, 9).await.unwrap();
-        assert!(store.open(&id("b"), Ticket::unwatched()).await.is_err());
-        drop(blob.sync());
-        let mut abandoned = blob.sync();
-        // A blob whose operation never ends by itself is not at hand, so the run is dropped by hand.
-        let meters = Arc::new(Meters(NAMES.map(Meter::new)));
-        drop(Run::of(&meters, Name::Sync));
-        let left = meters.0[Name::Sync as usize].report("memory", &FAILURES);
-        assert_eq!((left.count, left.under_way, left.failures), (1, 0, vec![("abandoned", 1)]));
-        abandoned.as_mut().await.unwrap();
+        let meters = Meters::new();
+        let store = metered(&meters);
+        assert_eq!(store.report().operations, []);
+        let mut blob = store.create(info("a", Some(2)), Ticket::unwatched()).await.unwrap().blob;
+        blob.write(0, vec![Bytes::from_static(b"ab")]).await.unwrap();
+        let record = blob.finish(finished(info("a", None), 2)).await.unwrap();
+        for _ in 0..2 {
+            store.reader(&record).await.unwrap().read(0, 9).await.unwrap();
+        }
+        assert!(store.look(&id("b")).await.is_err());
+        drop(store.reachable());
         let seen: Vec<_> =
             store.report().operations.into_iter().map(|seen| (seen.operation, seen.count, seen.failures)).collect();
-        let none = Vec::new;
-        assert_eq!(
-            seen,
-            [
-                ("create", 1, none()),
-                ("open", 1, vec![("not_found", 1)]),
-                ("open_reader", 1, none()),
-                ("write", 2, none()),
-                ("sync", 1, none()),
-                ("finish", 1, none()),
-                ("read", 1, none()),
-            ]
-        );
+        assert_eq!(seen, [("open_reader", 2, vec![]), ("look", 1, vec![("not_found", 1)]), ("read", 2, vec![])]);
+    }
+
+    #[test]
+    fn one_that_is_left_is_abandoned_and_one_that_ends_has_its_time() {
+        let meters = Meters::new();
+        let seen = || meters.0[Name::Sync as usize].report("memory", &FAILURES);
+        let (left, ended) = (meters.begin(Name::Sync, 5), meters.begin(Name::Sync, 7));
+        assert_eq!((seen().count, seen().under_way), (0, 2));
+        assert_eq!(ended.end(10, Some(ErrorKind::NoSpace)), 3);
+        assert_eq!((seen().count, seen().under_way, seen().sum.as_nanos()), (1, 1, 3));
+        drop(left);
+        assert_eq!((seen().count, seen().under_way), (2, 0));
+        assert_eq!(seen().failures, [("no_space", 1), ("abandoned", 1)]);
+    }
+
+    #[test]
+    fn a_write_may_have_failed_although_it_has_a_result() {
+        let error = |kind| StorageError::new(kind, "write", "no");
+        let written = |failure| Written { len: 1, failure };
+        let (stored, full) = (written(None), written(Some(error(ErrorKind::NoSpace))));
+        assert_eq!((stored.failure(), full.failure()), (None, Some(ErrorKind::NoSpace)));
+        let last = |written: &Written, record| LastWrite { written: written.clone(), record };
+        assert_eq!(last(&full, None).failure(), Some(ErrorKind::NoSpace));
+        assert_eq!(last(&stored, Some(Err(error(ErrorKind::Corrupt)))).failure(), Some(ErrorKind::Corrupt));
+        assert_eq!(Err::<Written, _>(error(ErrorKind::Failed)).failure(), Some(ErrorKind::Failed));
+        assert_eq!(Ok::<_, StorageError>(stored).failure(), None);
     }
 }

@@ -242,6 +242,10 @@ impl Shared {
 }
 
 impl Storage for S3Store {
+    fn reserves(&self) -> bool {
+        true
+    }
+
     fn reserve(&self, info: &Info) -> Op<UploadId> {
         let info = info.clone();
         self.op(|shared| async move { shared.reserve(info).await })

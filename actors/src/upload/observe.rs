@@ -18,9 +18,12 @@ use super::{
 use crate::{
     UploadId,
     events::{Event, Interruption},
-    history::{History, Level, Mark, Said, Work},
+    history::{Level, Mark, Said, Step, Work},
     post::{METERED, now_nanos},
-    storage::StorageError,
+    storage::{
+        StorageError,
+        metered::{Name, Outcome, Run},
+    },
 };
 
 /// Listeners are told of an upload's progress no more often.
@@ -58,46 +61,62 @@ impl From<Departure> for Interruption {
     }
 }
 
-/// When an operation of the store was begun, to be compared with its end.
-#[derive(Clone, Copy)]
-pub(super) struct Begun(Option<(Work, u64)>);
+/// An operation of the store that its owner waits for.
+pub(super) struct Begun(Option<(Work, Run)>);
 
 impl Begun {
-    pub(super) fn with(work: Work, now_nanos: u64) -> Self {
-        Self(METERED.then_some((work, now_nanos)))
+    pub(super) fn now(work: Work, upload: &Upload) -> Self {
+        let begin = || upload.directory.operations().begin(name_of(work), upload.last_active_nanos);
+        Self(METERED.then(|| (work, begin())))
     }
+}
 
-    /// Work that is no operation on the upload's own bytes.
-    pub(super) fn aside() -> Self {
-        Self(None)
+/// What the store calls it.
+fn name_of(work: Work) -> Name {
+    match work {
+        Work::Stage => Name::Stage,
+        Work::Write => Name::Write,
+        Work::WriteLast => Name::WriteLast,
+        Work::Keep => Name::Keep,
+        Work::Discard => Name::Discard,
+        Work::Sync => Name::Sync,
+        Work::Cut => Name::Cut,
+        Work::Save => Name::Save,
+        Work::Finish => Name::Finish,
+        Work::Join => Name::Concatenate,
+        Work::Delete => Name::Delete,
     }
 }
 
 impl Upload {
-    /// Notes something that happens now.
-    fn note(&mut self, note: impl FnOnce(&mut History, u64)) {
+    /// Notes what happens now.
+    fn note(&mut self, step: Step) {
         if METERED {
-            let now = self.last_active_nanos;
-            let history = self.history.get_or_insert_with(|| Arc::new(History::new(now)));
-            note(Arc::make_mut(history), now);
+            self.course.note(step, self.last_active_nanos);
         }
     }
 
     fn mark(&mut self, mark: Mark) {
-        self.note(|history, now| history.mark(mark, now));
+        if METERED {
+            self.course.in_full().mark(mark, self.last_active_nanos);
+        }
     }
 
     fn remember(&mut self, level: Level, said: Said) {
-        self.note(|history, now| history.say(level, said, now));
+        if METERED {
+            self.course.in_full().say(level, said, self.last_active_nanos);
+        }
     }
 
     /// The owner begins: with what is remembered of the upload, or with its creation.
     pub(super) fn on_started(&mut self, is_new: bool) {
         if is_new {
-            self.remember(Level::Info, Said { message: "upload created", ..Said::default() });
+            self.note(Step::Created);
             self.tell_created();
         } else {
-            self.history = self.directory.take_history(&self.id);
+            if let Some(course) = self.directory.histories().take(&self.id) {
+                self.course = course;
+            }
             self.mark(Mark::Owner);
         }
         self.publish_sight();
@@ -113,7 +132,7 @@ impl Upload {
         }
         let offset = self.state.stored();
         if self.sight.offset() != Some(offset) && !self.state.is_waiting() {
-            self.note(|history, now| history.moved(offset, now));
+            self.note(Step::Moved(offset));
             self.tell_progress(offset);
         }
         self.publish_sight();
@@ -155,10 +174,10 @@ impl Upload {
     }
 
     /// The store has done with something.
-    pub(super) fn note_wait(&mut self, begun: Begun) {
-        let Some((work, at_nanos)) = begun.0 else { return };
+    pub(super) fn on_ended(&mut self, begun: Begun, result: &impl Outcome) {
+        let Some((work, run)) = begun.0 else { return };
         self.last_active_nanos = now_nanos();
-        let took = Duration::from_nanos(self.last_active_nanos.saturating_sub(at_nanos));
+        let took = Duration::from_nanos(run.end(self.last_active_nanos, result.failure()));
         if took >= LONG_WAIT {
             self.mark(Mark::StoreWait { work, ms: millis(took) });
         }
@@ -180,7 +199,7 @@ impl Upload {
             self.mark(Mark::TakeOver);
             self.directory.events().tell(|| Event::UploadTakenOver { id: self.id.clone(), offset });
         }
-        self.note(|history, now| history.came_back(lease, now));
+        self.note(Step::CameBack(lease));
         if METERED {
             self.sight.lease_opened(lease, asker.peer, SystemTime::now());
         }
@@ -203,7 +222,7 @@ impl Upload {
     /// Nobody may append any more, until somebody comes.
     fn on_left(&mut self) {
         self.sight.lease_ended();
-        self.note(History::left);
+        self.note(Step::Left);
     }
 
     /// The lease is over: one line in the log, when it did not end as its holder wanted.
@@ -241,8 +260,7 @@ impl Upload {
         self.tell_finished();
         self.directory.note_end(&self.id);
         self.directory.tally().finished.add(1);
-        self.mark(Mark::Finished);
-        self.remember(Level::Info, Said { message: "upload completed", offset: Some(length), ..Said::default() });
+        self.note(Step::Finished(length));
         self.directory.events().tell(|| Event::UploadFinished { id: self.id.clone(), length });
     }
 
@@ -293,7 +311,7 @@ impl Upload {
             changed: self.changed,
             lease,
             parts: self.blob.parts(),
-            history: self.history.as_ref().map(|history| history.report()),
+            history: self.course.report(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Performs what the state machine asks for: operations on the store, answers, the end of a lease, the log.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use futures_util::future::join_all;
@@ -16,7 +16,7 @@ use crate::{
     Info, Kind, Record, UploadId,
     history::Work,
     post::{Post, Receive},
-    storage::{ErrorKind, LastWrite, Op, StorageError, Written},
+    storage::{ErrorKind, LastWrite, Op, StorageError, Written, metered::Outcome},
 };
 
 impl From<ErrorKind> for Fault {
@@ -89,26 +89,33 @@ impl Upload {
         }
     }
 
-    fn begun(&self, work: Work) -> Begun {
-        Begun::with(work, self.last_active_nanos)
-    }
-
     /// Runs an operation to its end, and takes the result as an event of this actor.
-    pub(super) fn when_done<T: 'static>(
+    fn when_done<T: Outcome + 'static>(
         &self,
-        begun: Begun,
-        op: impl Future<Output = T> + 'static,
+        work: Work,
+        op: Op<T>,
         context: &mut Context<Self>,
-        then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
+        then: impl FnOnce(&mut Self, Result<T, StorageError>, &mut Context<Self>) + 'static,
     ) {
+        let begun = Begun::now(work, self);
         context.spawn(op.into_actor(self).map(move |result, upload, context| {
-            upload.note_wait(begun);
+            upload.on_ended(begun, &result);
             then(upload, result, context);
         }));
     }
 
+    /// The same for what is no operation of the store on the upload.
+    pub(super) fn when_ready<T: 'static>(
+        &self,
+        work: impl Future<Output = T> + 'static,
+        context: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, T, &mut Context<Self>) + 'static,
+    ) {
+        context.spawn(work.into_actor(self).map(move |result, upload, context| then(upload, result, context)));
+    }
+
     fn run(&self, work: Work, op: Op<()>, context: &mut Context<Self>) {
-        self.when_done(self.begun(work), op, context, |upload, result, context| {
+        self.when_done(work, op, context, |upload, result, context| {
             let result = result.map_err(|error| upload.blame(&error));
             upload.note_durable(context);
             upload.on(Event::Done(result), context);
@@ -135,16 +142,15 @@ impl Upload {
             shares.push(piece.share);
         }
         let held = self.blob.take_over(shares);
-        let begun = self.begun(Work::Write);
         if let Some(length) = self.state.length().filter(|_| then_finish) {
             let op = self.blob.write_last(at, bytes, self.finished_info(length));
-            return self.when_done(begun, op, context, |upload, result, context| {
+            return self.when_done(Work::WriteLast, op, context, |upload, result, context| {
                 drop(held);
                 upload.on_last_written(result, context);
             });
         }
         let op = self.blob.write(at, bytes);
-        self.when_done(begun, op, context, |upload, result, context| {
+        self.when_done(Work::Write, op, context, |upload, result, context| {
             drop(held);
             upload.on_written(result, context);
         });
@@ -174,7 +180,7 @@ impl Upload {
 
     fn finish(&mut self, length: u64, context: &mut Context<Self>) {
         let op = self.blob.finish(self.finished_info(length));
-        self.when_done(self.begun(Work::Finish), op, context, Self::on_record);
+        self.when_done(Work::Finish, op, context, Self::on_record);
     }
 
     fn finished_info(&self, length: u64) -> Info {
@@ -222,7 +228,7 @@ impl Upload {
     fn join(&mut self, context: &mut Context<Self>) {
         let Kind::Final { partials } = self.info.kind.clone() else { return };
         let op = self.blob.concatenate(partials);
-        self.when_done(self.begun(Work::Join), op, context, |upload, result, context| {
+        self.when_done(Work::Join, op, context, |upload, result, context| {
             let result = result.map_err(|error| upload.blame(&error));
             upload.on(Event::Joined(result), context);
         });
@@ -231,7 +237,7 @@ impl Upload {
     fn delete(&mut self, expired: bool, context: &mut Context<Self>) {
         self.directory.withdraw(&self.id);
         let op = self.blob.delete();
-        self.when_done(self.begun(Work::Delete), op, context, move |upload, result, context| {
+        self.when_done(Work::Delete, op, context, move |upload, result, context| {
             let result = match result {
                 Ok(()) => {
                     upload.on_deleted(expired);
@@ -325,7 +331,7 @@ impl Upload {
             })
             .collect();
         self.early_peeks = Some(Vec::new());
-        self.when_done(Begun::aside(), join_all(lookups), context, |upload, found, context| {
+        context.spawn(join_all(lookups).into_actor(self).map(|found, upload, context| {
             for (partial, length) in found {
                 match length {
                     Ok(Some(length)) => upload.on_partial_ended(partial, Some(length), context),
@@ -339,7 +345,7 @@ impl Upload {
             for asker in upload.early_peeks.take().unwrap_or_default() {
                 upload.on(Event::Peek(asker), context);
             }
-        });
+        }));
     }
 
     pub(super) fn on_partial_ended(&mut self, partial: UploadId, length: Option<u64>, context: &mut Context<Self>) {

@@ -7,7 +7,6 @@ use actix::Context;
 use super::{
     Upload,
     messages::{Consulted, Received},
-    observe::Begun,
     state::{Ending, Event, LeaseId},
 };
 use crate::{
@@ -161,12 +160,12 @@ impl Upload {
         };
         let Some(told) = self.told.as_deref().filter(|told| kind != EventKind::PostFinish || !told.has_failed()) else {
             // An application that failed before the finish is not told of it, as with tusd.
-            return self.when_done(Begun::aside(), ready(()), context, |upload, (), context| {
+            return self.when_ready(ready(()), context, |upload, (), context| {
                 upload.on(Event::Done(Ok(())), context);
             });
         };
         let noting = told.hooks.clone().note(self.call(told, kind, offset, None));
-        self.when_done(Begun::aside(), noting, context, move |upload, noted, context| {
+        self.when_ready(noting, context, move |upload, noted, context| {
             upload.on_noted(kind, noted, context);
         });
     }
@@ -204,7 +203,7 @@ impl Upload {
                 }
             })
         };
-        self.when_done(Begun::aside(), asking, context, |upload, consulted, context| {
+        self.when_ready(asking, context, |upload, consulted, context| {
             if let Some((told, (consulted, noted))) = upload.told.as_mut().zip(consulted) {
                 (told.consulted, told.finish) = (Some(Arc::new(consulted)), noted);
             }

@@ -140,7 +140,7 @@ impl Uploads {
             }
         }
         let looked = self.within(async { self.directory.storage().look(id).await.map_err(|error| self.blame(&error)) });
-        let history = self.directory.recall(id).map(|history| history.report());
+        let history = self.directory.histories().recall(id).and_then(|course| course.report());
         let sighting = looked.await?;
         Ok(Overview { history, ..of_sighting(sighting) })
     }

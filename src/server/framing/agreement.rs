@@ -3,10 +3,9 @@
 //! shown the whole, takes for one.
 
 use actix_http::h1::{Codec, Message as Decoded, MessageType};
-use actix_http::{HttpMessage as _, ServiceConfig};
+use actix_http::{HttpMessage as _, Method, ServiceConfig, Uri};
 use bytes::BytesMut;
 use proptest::prelude::*;
-use std::hash::RandomState;
 use tokio_util::codec::Decoder as _;
 
 use super::*;
@@ -16,15 +15,15 @@ const HEAD_MAX_BYTES: usize = 2048;
 /// A request as actix sees it in a stream of its own.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
-    /// Method and target, as a fingerprint.
-    head: u64,
+    /// Method and target.
+    asked: (Method, Uri),
     body_bytes: u64,
     /// How many bytes of the stream it took, if it has ended.
     end: Option<usize>,
 }
 
 /// The first request of a stream and how many there are, by actix; `None` when it refuses the stream before.
-fn read_with_actix(config: &ServiceConfig, hasher: &RandomState, bytes: &[u8], pieces: &[usize]) -> Option<Seen> {
+fn read_with_actix(config: &ServiceConfig, bytes: &[u8], pieces: &[usize]) -> Option<Seen> {
     let mut codec = Codec::new(config.clone());
     let mut buffer = BytesMut::new();
     let mut seen = None;
@@ -38,9 +37,9 @@ fn read_with_actix(config: &ServiceConfig, hasher: &RandomState, bytes: &[u8], p
                 Err(_) => return seen,
                 Ok(Some(Decoded::Item(request))) => {
                     assert!(seen.is_none(), "actix saw another request");
-                    let head = fingerprint(hasher, request.method().as_str(), request.uri());
+                    let asked = (request.method().clone(), request.uri().clone());
                     assert!(!request.head().upgrade() || request.chunked().is_ok());
-                    seen.insert(Seen { head, ..Seen::default() })
+                    seen.insert(Seen { asked, ..Seen::default() })
                 }
                 Ok(Some(Decoded::Chunk(Some(chunk)))) => {
                     let seen = seen.as_mut().unwrap();
@@ -90,31 +89,37 @@ fn cut<'a>(mut bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a 
     })
 }
 
+/// What actix has seen is what we have: the head, and so many bytes of a body, which ends there.
+fn assert_same(head: &Head, theirs: Option<Seen>, ours: (u64, Option<usize>), bytes: &[u8]) {
+    let bytes = String::from_utf8_lossy(bytes);
+    let theirs = theirs.unwrap_or_else(|| panic!("actix refuses {bytes:?}"));
+    assert!(head.asked.as_ref().unwrap().is(&theirs.asked.0, &theirs.asked.1), "{:?} in {bytes:?}", theirs.asked);
+    assert_eq!((theirs.body_bytes, theirs.end), ours, "of {bytes:?}");
+}
+
 /// Compares the readings of one stream. Returns how many requests were read to their end, and whether the stream is
 /// refused somewhere.
 fn compare(config: &ServiceConfig, mut stream: &[u8], our_pieces: &[usize], actix_pieces: &[usize]) -> (usize, bool) {
-    let hasher = RandomState::new();
     let mut finished = 0;
     loop {
-        let head = match read_head(&stream[..stream.len().min(HEAD_MAX_BYTES)], &hasher) {
+        let head = match read_head(&stream[..stream.len().min(HEAD_MAX_BYTES)]) {
             Ok(Some(head)) => head,
             Ok(None) => return (finished, false),
             Err(_) => return (finished, true),
         };
         let mut masked = stream[..head.len].to_vec();
         mask(&mut masked, &head);
-        let theirs = read_with_actix(config, &hasher, &masked, actix_pieces);
+        let theirs = read_with_actix(config, &masked, actix_pieces);
         if head.refusal.is_some() {
             return (finished, true);
         }
-        let whole = Seen { head: head.fingerprint, body_bytes: 0, end: Some(head.len) };
-        assert_eq!(theirs, Some(whole), "of the masked head {:?}", String::from_utf8_lossy(&masked));
+        assert_same(&head, theirs, (0, Some(head.len)), &masked);
 
         let (body_bytes, taken, progress) = read_body(head.body, &stream[head.len..], our_pieces);
         assert_eq!(read_body(head.body, &stream[head.len..], actix_pieces), (body_bytes, taken, progress));
         let end = (progress == Progress::End).then_some(head.len + taken);
-        let theirs = read_with_actix(config, &hasher, &stream[..head.len + taken], actix_pieces);
-        assert_eq!(theirs, Some(Seen { head: head.fingerprint, body_bytes, end }), "of the body");
+        let theirs = read_with_actix(config, &stream[..head.len + taken], actix_pieces);
+        assert_same(&head, theirs, (body_bytes, end), &stream[..head.len + taken]);
         match progress {
             Progress::End => stream = &stream[head.len + taken..],
             Progress::More => return (finished, false),

@@ -1,9 +1,8 @@
 //! What a request's head says about its body, or why the request can't be served on this connection.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
-use actix_http::{Method, Uri};
+use actix_http::{Method, Uri, uri::Authority};
 
 use super::{BodyKind, HEADERS_MAX};
 use crate::server::Fault;
@@ -15,16 +14,35 @@ pub(in crate::server) struct Head {
     pub(in crate::server) len: usize,
     /// How long the body is, as far as that can be told.
     pub(in crate::server) body: BodyKind,
-    /// The hash of method and target, by which actix's view of the request is compared with ours.
-    pub(in crate::server) fingerprint: u64,
+    /// What is asked, to be compared with actix's view of it; `None` only when the request is refused.
+    pub(in crate::server) asked: Option<Asked>,
     /// Why the request is refused and nothing may be read after it.
     pub(in crate::server) refusal: Option<&'static str>,
     /// What in it speaks of a body: where that lies, and what hides it.
     masks: Vec<(Range<usize>, u8)>,
 }
 
+/// A request's method and target, as we have read them.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Asked {
+    method: Method,
+    target: Uri,
+}
+
+impl Asked {
+    /// Whether this is what another has read, to the letter.
+    pub(in crate::server) fn is(&self, method: &Method, target: &Uri) -> bool {
+        // An authority is compared as text: equal in all but case is not the same.
+        let text = Authority::as_str;
+        self.method == *method
+            && self.target.path() == target.path()
+            && self.target.query() == target.query()
+            && self.target.authority().map(text) == target.authority().map(text)
+    }
+}
+
 /// Reads the head at the beginning of these bytes, if all of it is there.
-pub(in crate::server) fn read_head(bytes: &[u8], hasher: &RandomState) -> Result<Option<Head>, Fault> {
+pub(in crate::server) fn read_head(bytes: &[u8]) -> Result<Option<Head>, Fault> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
@@ -40,7 +58,7 @@ pub(in crate::server) fn read_head(bytes: &[u8], hasher: &RandomState) -> Result
                 _ => None,
             };
             let masks = request.headers.iter().filter_map(mask).collect();
-            Ok(Some(Head { len, masks, ..judge(&request, hasher) }))
+            Ok(Some(Head { len, masks, ..judge(&request) }))
         }
         Ok(httparse::Status::Partial) => Ok(None),
         Err(httparse::Error::TooManyHeaders) => Err(Fault::HeadTooLarge("too many headers")),
@@ -56,23 +74,19 @@ pub(in crate::server) fn mask(bytes: &mut [u8], head: &Head) {
 }
 
 /// Judges a head that httparse has accepted.
-fn judge(request: &httparse::Request<'_, '_>, hasher: &RandomState) -> Head {
+fn judge(request: &httparse::Request<'_, '_>) -> Head {
     let method = request.method.unwrap_or_default();
     let target = Uri::try_from(request.path.unwrap_or_default());
-    let fingerprint = target.as_ref().map_or(0, |uri| fingerprint(hasher, method, uri));
+    let known_method = Method::from_bytes(method.as_bytes());
     let (body, refusal) = match framing(request) {
         _ if target.is_err() => (BodyKind::None, Some("invalid request target")),
-        _ if Method::from_bytes(method.as_bytes()).is_err() => (BodyKind::None, Some("invalid method")),
+        _ if known_method.is_err() => (BodyKind::None, Some("invalid method")),
         _ if method == "CONNECT" => (BodyKind::None, Some("CONNECT is not served")),
         Ok(body) => (body, None),
         Err(reason) => (BodyKind::None, Some(reason)),
     };
-    Head { len: 0, body, fingerprint, refusal, masks: Vec::new() }
-}
-
-/// The hash of a request's method and target.
-pub(in crate::server) fn fingerprint(hasher: &RandomState, method: &str, uri: &Uri) -> u64 {
-    hasher.hash_one((method, uri.authority().map(|authority| authority.as_str()), uri.path(), uri.query()))
+    let asked = known_method.ok().zip(target.ok()).map(|(method, target)| Asked { method, target });
+    Head { len: 0, body, asked, refusal, masks: Vec::new() }
 }
 
 /// Body length by RFC 9112 section 6.3, with everything that a request smuggler could use refused.
@@ -141,9 +155,28 @@ mod tests {
     use super::*;
 
     fn read(head: &str) -> Head {
-        let read = read_head(head.as_bytes(), &RandomState::new()).unwrap().unwrap();
+        let read = read_head(head.as_bytes()).unwrap().unwrap();
         assert_eq!(read.len, head.len(), "{head:?}");
         read
+    }
+
+    #[test]
+    fn a_method_or_target_that_differs_in_a_letter_is_another() {
+        let asked = |line: &str| read(&format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n")).asked.unwrap();
+        let first = asked("GET http://a/b?c");
+        assert!(first.is(&first.method, &first.target));
+        let others = [
+            "GET http://A/b?c",
+            "GET http://a/B?c",
+            "GET http://a/b?C",
+            "GET http://a/b",
+            "GET /b?c",
+            "Get http://a/b?c",
+        ];
+        for line in others {
+            let other = asked(line);
+            assert!(!first.is(&other.method, &other.target) && !other.is(&first.method, &first.target), "{line}");
+        }
     }
 
     fn judged(head: &str) -> Result<BodyKind, &'static str> {
