@@ -72,6 +72,8 @@ async fn uploads(bed: &Bed) -> Uploads {
             concatenation_unfinished: true,
             slow_after: SECOND,
             memory_budget: BUDGET_BYTES,
+            hook_workers: 1,
+            hook_queue: 1,
             store: StoreTuning {
                 disk_workers: 1,
                 disk_queue: 1,
@@ -83,8 +85,9 @@ async fn uploads(bed: &Bed) -> Uploads {
         },
         budget,
         remembered: 16,
+        hooks: None,
     };
-    Uploads::start(store, config, logger).await
+    Uploads::start(store, config, logger).await.expect("uploads")
 }
 
 fn named(name: &str, length: u64) -> NewUpload {
@@ -95,6 +98,8 @@ fn named(name: &str, length: u64) -> NewUpload {
         raw_metadata: None,
         kind: Kind::Single,
         raw_concat: None,
+        place: None,
+        caller: None,
     }
 }
 
@@ -104,18 +109,18 @@ async fn a_name_that_is_taken_is_refused_and_touches_nothing() {
     let bed = Bed::start();
     let uploads = uploads(&bed).await;
     for (name, length) in [("open", 5), ("deep/in/finished", 0)] {
-        let created = uploads.create(named(name, length)).await.expect("an upload");
+        let created = uploads.create(named(name, length)).await.expect("an upload").snapshot;
         assert!(created.info.id.as_str().starts_with(&format!("{name}+")), "{}", created.info.id);
         let before = (bed.objects(), bed.multipart_uploads());
         for length in [length, 7, 0] {
-            let refused = uploads.create(named(name, length)).await.map(|created| created.info.id);
+            let refused = uploads.create(named(name, length)).await.map(|created| created.snapshot.info.id);
             assert_eq!(refused, Err(AskFailure::Refused(Refusal::Exists)), "{name}");
         }
         assert_eq!((bed.objects(), bed.multipart_uploads()), before, "{name}");
         assert_eq!(uploads.inspect(&created.info.id).await.expect("the upload").offset, Some(0));
     }
     // What holds a plus could not be told from its multipart upload's id.
-    let refused = uploads.create(named("one+one", 5)).await.map(|created| created.info.id);
+    let refused = uploads.create(named("one+one", 5)).await.map(|created| created.snapshot.info.id);
     assert_eq!(refused, Err(AskFailure::Refused(Refusal::StoreFailed)));
     assert_eq!(bed.multipart_uploads().len(), 1);
 }

@@ -6,6 +6,8 @@
 //! await.
 #![expect(clippy::disallowed_types, reason = "the one map that is shared")]
 
+mod memory;
+
 use std::sync::{
     Arc, Weak,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -205,21 +207,6 @@ impl Directory {
         &self.events
     }
 
-    /// Takes what is remembered of an upload, for its new owner.
-    pub(crate) fn take_history(&self, id: &UploadId) -> Option<Arc<History>> {
-        self.histories.remove(id).map(|(_, history)| history)
-    }
-
-    /// What is remembered of an upload that has no owner.
-    pub(crate) fn recall(&self, id: &UploadId) -> Option<Arc<History>> {
-        self.histories.get(id)
-    }
-
-    /// Remembers an upload's history for a while. Its owner gives it away at its end.
-    pub(crate) fn keep(&self, id: &UploadId, history: Arc<History>) {
-        self.histories.insert(id.clone(), history);
-    }
-
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -400,30 +387,6 @@ impl Directory {
         gauge.retire();
         *entry = Entry::Retiring { epoch, waiting: Vec::new() };
         true
-    }
-
-    /// The published form of a finished upload, when it is at hand.
-    pub(crate) fn record(&self, id: &UploadId) -> Option<Arc<Record>> {
-        self.records.get(id)
-    }
-
-    /// Publishes a finished upload. Only its owner does.
-    pub(crate) fn publish(&self, record: Arc<Record>) {
-        self.records.insert(record.info.id.clone(), record);
-    }
-
-    /// Withdraws what was published, before the upload is deleted.
-    pub(crate) fn withdraw(&self, id: &UploadId) {
-        self.records.remove(id);
-    }
-
-    /// Keeps in mind that an upload has expired, as long as there is room.
-    pub(crate) fn remember_expired(&self, id: &UploadId) {
-        self.expired.insert(id.clone(), ());
-    }
-
-    pub(crate) fn is_known_expired(&self, id: &UploadId) -> bool {
-        self.expired.get(id).is_some()
     }
 
     pub(crate) fn is_closing(&self) -> bool {

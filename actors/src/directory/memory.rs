@@ -1,0 +1,47 @@
+//! What is kept in mind of uploads that have no owner: their published forms, their histories, that they have expired.
+
+use std::sync::Arc;
+
+use super::Directory;
+use crate::{Record, UploadId, history::History};
+
+impl Directory {
+    /// Takes what is remembered of an upload, for its new owner.
+    pub(crate) fn take_history(&self, id: &UploadId) -> Option<Arc<History>> {
+        self.histories.remove(id).map(|(_, history)| history)
+    }
+
+    /// What is remembered of an upload that has no owner.
+    pub(crate) fn recall(&self, id: &UploadId) -> Option<Arc<History>> {
+        self.histories.get(id)
+    }
+
+    /// Remembers an upload's history for a while. Its owner gives it away at its end.
+    pub(crate) fn keep(&self, id: &UploadId, history: Arc<History>) {
+        self.histories.insert(id.clone(), history);
+    }
+
+    /// The published form of a finished upload, when it is at hand.
+    pub(crate) fn record(&self, id: &UploadId) -> Option<Arc<Record>> {
+        self.records.get(id)
+    }
+
+    /// Publishes a finished upload. Only its owner does.
+    pub(crate) fn publish(&self, record: Arc<Record>) {
+        self.records.insert(record.info.id.clone(), record);
+    }
+
+    /// Withdraws what was published, before the upload is deleted.
+    pub(crate) fn withdraw(&self, id: &UploadId) {
+        self.records.remove(id);
+    }
+
+    /// Keeps in mind that an upload has expired, as long as there is room.
+    pub(crate) fn remember_expired(&self, id: &UploadId) {
+        self.expired.insert(id.clone(), ());
+    }
+
+    pub(crate) fn is_known_expired(&self, id: &UploadId) -> bool {
+        self.expired.get(id).is_some()
+    }
+}
