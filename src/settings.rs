@@ -11,25 +11,22 @@ use std::{
 };
 
 use regex_lite::Regex;
-use wharf_actors::{
-    hooks::{
-        EventKind,
-        client::{Attempts, Tls as HookTls},
-        file, http,
-    },
-    storage::Durability,
-};
+use wharf_actors::storage::Durability;
 
+mod access;
 mod catalogue;
 mod change;
 mod check;
+mod hooks;
 mod layers;
 mod listening;
 mod problem;
 mod report;
 mod values;
 
+pub use access::{Auth, Checks, Jwt, Limits};
 pub use change::{Changes, adopt};
+pub use hooks::{GrpcHooks, HookPool, Hooks};
 pub use listening::{Bind, Tls, TlsVersion};
 pub use problem::{Origin, Place, Problem, SettingsError};
 pub use report::check_report;
@@ -45,6 +42,12 @@ pub struct Settings {
     pub server: Server,
     /// The protocol.
     pub tus: Tus,
+    /// Who is let in.
+    pub auth: Auth,
+    /// What new uploads must say of themselves.
+    pub checks: Checks,
+    /// How much is allowed.
+    pub limits: Limits,
     /// Browsers from other origins.
     pub cors: Cors,
     /// The store.
@@ -64,11 +67,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The files that are read with the settings: certificates, keys and authorities.
+    /// The files that are read with the settings: certificates, keys and authorities, and the keys of tokens.
     #[must_use]
     pub fn files(&self) -> Vec<&Path> {
         let admin = self.admin.tls.as_ref().filter(|_| self.admin.enabled);
-        self.server.tls.iter().chain(admin).flat_map(Tls::files).collect()
+        let of_tokens = self.auth.jwt.iter().flat_map(Jwt::files);
+        self.server.tls.iter().chain(admin).flat_map(Tls::files).chain(of_tokens).collect()
     }
 }
 
@@ -265,55 +269,6 @@ pub struct DiskPool {
     /// Threads per kind of work.
     pub workers: usize,
     /// How many operations may wait per kind of work.
-    pub queue: usize,
-}
-
-/// `[hooks]`
-#[derive(Debug, Clone)]
-pub struct Hooks {
-    /// Which events the application is told of, or asked about.
-    pub events: Vec<EventKind>,
-    /// How often it is told that bytes come in, at most.
-    pub progress_every: Duration,
-    /// By which fields of a request a client is known, as hooks see them.
-    pub identity: Vec<String>,
-    /// Executable files.
-    pub file: Option<file::Config>,
-    /// An HTTP endpoint.
-    pub http: Option<http::Config>,
-    /// A gRPC server, in builds that can call one.
-    pub grpc: Option<GrpcHooks>,
-}
-
-/// `[hooks.grpc]`
-#[derive(Debug, Clone)]
-pub struct GrpcHooks {
-    /// Its URL.
-    pub url: Secret,
-    /// Names of fields of the client's request that are handed on.
-    pub forward_headers: Vec<String>,
-    /// How many bytes an answer may have.
-    pub max_response_bytes: usize,
-    /// How often it is called for an event, and within which time.
-    pub attempts: Attempts,
-    /// How the two know one another.
-    pub tls: HookTls,
-}
-
-impl Hooks {
-    /// Whether there is any way to the application.
-    #[must_use]
-    pub fn is_used(&self) -> bool {
-        self.file.is_some() || self.http.is_some() || self.grpc.is_some()
-    }
-}
-
-/// `[pools.hooks]`
-#[derive(Debug, Clone)]
-pub struct HookPool {
-    /// How many calls may be under way at once.
-    pub workers: usize,
-    /// How many calls may wait.
     pub queue: usize,
 }
 
