@@ -6,14 +6,14 @@ mod tls;
 mod url;
 
 pub use attempts::Attempts;
-pub(in crate::hooks) use attempts::Missed;
-pub(in crate::hooks) use forward::Forwarded;
+pub(crate) use attempts::Missed;
+pub(crate) use forward::Forwarded;
 pub use tls::{ClientCertificate, Tls};
-pub(in crate::hooks) use tls::{Connector, connector};
-pub(in crate::hooks) use url::Target;
+pub(crate) use tls::{Connector, connector};
+pub(crate) use url::Target;
 
 /// Chains of errors in a line.
-pub(in crate::hooks) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

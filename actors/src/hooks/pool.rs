@@ -16,7 +16,7 @@ use slog::{Logger, warn};
 use tokio::sync::oneshot;
 
 use super::{
-    Call, EventKind, HookError, HookFailure, Notice, Transport, Verdict,
+    Call, EventKind, HookError, HookFailure, Notice, Transport,
     dispatcher::Dispatcher,
     docket::Owed,
     job::{Called, Hearer, Job},
@@ -345,13 +345,4 @@ pub struct HooksReport {
     pub owed: usize,
     /// Events that were dropped because there was no room for them.
     pub dropped: u64,
-}
-
-/// A verdict that changes nothing, for events that nobody wants to hear of.
-impl Verdict {
-    /// Whether the application has said no.
-    #[must_use]
-    pub fn rejects(&self) -> bool {
-        self.reject_upload || self.reject_termination || self.reject_access
-    }
 }

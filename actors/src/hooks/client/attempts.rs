@@ -19,30 +19,30 @@ pub struct Attempts {
 
 /// A try that came to nothing.
 #[derive(Debug)]
-pub(in crate::hooks) struct Missed {
+pub(crate) struct Missed {
     error: HookError,
     may_retry: bool,
 }
 
 impl Missed {
     /// It will be the same next time.
-    pub(in crate::hooks) fn for_good(failure: HookFailure, cause: impl Into<String>) -> Self {
+    pub(crate) fn for_good(failure: HookFailure, cause: impl Into<String>) -> Self {
         Self { error: HookError::new(failure, cause), may_retry: false }
     }
 
     /// Another try may do better.
-    pub(in crate::hooks) fn for_now(failure: HookFailure, cause: impl Into<String>) -> Self {
+    pub(crate) fn for_now(failure: HookFailure, cause: impl Into<String>) -> Self {
         Self { error: HookError::new(failure, cause), may_retry: true }
     }
 
-    pub(in crate::hooks) fn saying(self, said: impl Into<String>) -> Self {
+    pub(crate) fn saying(self, said: impl Into<String>) -> Self {
         Self { error: self.error.saying(said), ..self }
     }
 }
 
 impl Attempts {
     /// Calls until it succeeds, or fails for good, or there have been as many tries as may be, or the time is over.
-    pub(in crate::hooks) async fn make<F>(self, call: impl FnMut() -> F) -> Result<Verdict, HookError>
+    pub(crate) async fn make<F>(self, call: impl FnMut() -> F) -> Result<Verdict, HookError>
     where
         F: Future<Output = Result<Verdict, Missed>>,
     {

@@ -6,13 +6,13 @@ use crate::hooks::{Caller, SetupError, verdict::is_framing};
 
 /// The names of the fields that are handed on.
 #[derive(Debug, Clone)]
-pub(in crate::hooks) struct Forwarded {
+pub(crate) struct Forwarded {
     names: Vec<HeaderName>,
 }
 
 impl Forwarded {
     /// Fields with these names, in any case. Not every one can be handed on: some are about the hook's own request.
-    pub(in crate::hooks) fn new(names: &[String], is_taken: impl Fn(&str) -> bool) -> Result<Self, SetupError> {
+    pub(crate) fn new(names: &[String], is_taken: impl Fn(&str) -> bool) -> Result<Self, SetupError> {
         let checked = |name: &String| {
             let wrong = |problem: &str| SetupError::new("forward_headers", format!("{name:?} {problem}"));
             let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("is no name of a field"))?;
@@ -23,7 +23,7 @@ impl Forwarded {
     }
 
     /// Those of a request, each with all its lines.
-    pub(in crate::hooks) fn of(&self, caller: &Caller) -> HeaderMap {
+    pub(crate) fn of(&self, caller: &Caller) -> HeaderMap {
         let mut fields = HeaderMap::new();
         for (name, values) in &caller.header {
             let Some(wanted) = self.names.iter().find(|wanted| name.eq_ignore_ascii_case(wanted.as_str())) else {

@@ -47,10 +47,10 @@ pub struct ClientCertificate {
 const VANISHED: Duration = Duration::from_secs(30);
 
 /// Makes connections.
-pub(in crate::hooks) type Connector = HttpsConnector<HttpConnector>;
+pub(crate) type Connector = HttpsConnector<HttpConnector>;
 
 /// A connector that speaks these protocols (their names in TLS). Files are read for a hook that is asked over TLS only.
-pub(in crate::hooks) fn connector(tls: &Tls, is_secure: bool, protocols: &[&[u8]]) -> Result<Connector, SetupError> {
+pub(crate) fn connector(tls: &Tls, is_secure: bool, protocols: &[&[u8]]) -> Result<Connector, SetupError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

@@ -10,18 +10,18 @@ use hyper::{
 use crate::hooks::SetupError;
 
 /// A URL taken apart.
-pub(in crate::hooks) struct Target {
+pub(crate) struct Target {
     /// Without a user.
-    pub(in crate::hooks) uri: Uri,
+    pub(crate) uri: Uri,
     /// The user and the password, ready to be sent.
-    pub(in crate::hooks) authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
     /// Whether it is asked over TLS.
-    pub(in crate::hooks) is_secure: bool,
+    pub(crate) is_secure: bool,
 }
 
 impl Target {
     /// Takes apart a whole URL by `http` or `https`. What is wrong is said without the URL: it may have a password.
-    pub(in crate::hooks) fn parse(url: &str) -> Result<Self, SetupError> {
+    pub(crate) fn parse(url: &str) -> Result<Self, SetupError> {
         let wrong = |problem: &str| SetupError::new("url", problem);
         let mut parts: Parts = url.parse::<Uri>().map_err(|_| wrong("is no URL"))?.into_parts();
         let scheme = parts.scheme.as_ref().map(|scheme| scheme.as_str().to_owned());
