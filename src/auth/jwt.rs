@@ -131,7 +131,7 @@ fn is_subject(text: &str) -> bool {
 fn has(claims: &Map<String, Value>, (name, value): &Expected) -> bool {
     let is = |claim: &Value| match claim {
         Value::String(text) => text == value,
-        Value::Bool(_) | Value::Number(_) => claim.to_string() == *value,
+        Value::Bool(_) | Value::Number(_) => serde_json::from_str(value).is_ok_and(|value: Value| value == *claim),
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     };
     match claims.get(name) {

@@ -14,7 +14,6 @@ impl Client {
     fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip),
-            #[expect(clippy::cast_possible_truncation, reason = "the half of it")]
             IpAddr::V6(ip) => Self::V6((ip.to_bits() >> 64) as u64),
         }
     }

@@ -165,8 +165,9 @@ pub(crate) fn key_set(names: &[&str]) -> Value {
     let der = rustls::pki_types::pem::PemObject::from_pem_slice(EC_PUBLIC.as_bytes()).expect("a key");
     let der: rustls::pki_types::SubjectPublicKeyInfoDer<'_> = der;
     // The point is at the end: two coordinates of 32 bytes.
-    let [x, y] =
-        [64..32, 32..0].map(|range| URL_SAFE_NO_PAD.encode(&der[der.len() - range.start..der.len() - range.end]));
+    let (_, point) = der.split_at(der.len() - 64);
+    let (x, y) = point.split_at(32);
+    let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
     let key =
         |name: &&str| json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": name, "x": x, "y": y});
     json!({"keys": names.iter().map(key).collect::<Vec<_>>()})
