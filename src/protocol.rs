@@ -50,6 +50,19 @@ pub trait Fields {
     }
 }
 
+/// A field's name as Go writes it, and as those who read tusd's hooks look for it: a capital at its beginning and behind
+/// each hyphen.
+#[must_use]
+pub fn field_name_in_go(name: &str) -> String {
+    let mut is_first = true;
+    let written = name.chars().map(|letter| {
+        let letter = if is_first { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() };
+        is_first = letter == '-';
+        letter
+    });
+    written.collect()
+}
+
 /// What the operator allows, as far as it changes what requests mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -216,6 +229,19 @@ mod testing {
 #[cfg(test)]
 mod tests {
     use super::{testing::fields, *};
+
+    #[test]
+    fn names_are_written_as_go_writes_them() {
+        for (name, expected) in [
+            ("host", "Host"),
+            ("x-http-method-override", "X-Http-Method-Override"),
+            ("TUS-RESUMABLE", "Tus-Resumable"),
+            ("etag", "Etag"),
+            ("x--y-", "X--Y-"),
+        ] {
+            assert_eq!(field_name_in_go(name), expected);
+        }
+    }
 
     #[test]
     fn only_what_is_on_is_announced() {

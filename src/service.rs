@@ -37,6 +37,7 @@ use certificates::Certificates;
 use live::Live;
 
 mod certificates;
+mod hooks;
 mod live;
 
 #[cfg(feature = "s3")]
@@ -99,7 +100,8 @@ impl Service {
         }
         let settings = &loaded.settings;
         let certificates = Certificates::load(settings).map_err(|mistakes| loaded.blame(mistakes))?;
-        let (uploads, metrics) = (Self::start_uploads(settings, &logger).await?, Arc::<Metrics>::default());
+        let hooks = hooks::config(settings, &logger).map_err(|mistakes| loaded.blame(mistakes))?;
+        let (uploads, metrics) = (Self::start_uploads(settings, hooks, &logger).await?, Arc::<Metrics>::default());
         let site = site(settings, uploads.clone(), Arc::clone(&metrics), logger.clone())?;
         let (sites, seen_sites) = watch::channel(Arc::new(site));
         let (patience, seen_patience) = watch::channel(live::patience(settings));
@@ -148,7 +150,11 @@ impl Service {
         Ok(Self { running, admin, uploads, reloader, stage, timeouts: seen_timeouts, logger })
     }
 
-    async fn start_uploads(settings: &Settings, logger: &Logger) -> Result<Uploads, StartError> {
+    async fn start_uploads(
+        settings: &Settings,
+        hooks: Option<wharf_actors::hooks::Config>,
+        logger: &Logger,
+    ) -> Result<Uploads, StartError> {
         let budget = Arc::new(Budget::new(settings.storage.memory_budget_bytes));
         let (store, durability) = match settings.storage.kind {
             StorageKind::Disk => (Self::disk(settings)?, settings.storage.durability),
@@ -157,7 +163,7 @@ impl Service {
             StorageKind::S3 => (s3::open(settings, Arc::clone(&budget), logger).await?, Durability::Always),
         };
         let (tuning, remembered) = (live::tuning(settings), RECORDS_REMEMBERED);
-        let config = wharf_actors::Config { durability, budget, tuning, remembered, hooks: None };
+        let config = wharf_actors::Config { durability, budget, tuning, remembered, hooks };
         Ok(Uploads::start(store, config, logger.clone()).await?)
     }
 
@@ -234,7 +240,9 @@ fn admin_config(settings: &Settings, endpoint: &Endpoint) -> admin::Config {
 /// # Errors
 /// With what is wrong, and where that was set.
 pub fn check(loaded: &Loaded) -> Result<(), SettingsError> {
-    Certificates::load(&loaded.settings).map(drop).map_err(|mistakes| loaded.blame(mistakes))
+    let silent = Logger::root(slog::Discard, slog::o!());
+    let found = Certificates::load(&loaded.settings).and_then(|_| hooks::config(&loaded.settings, &silent));
+    found.map(drop).map_err(|mistakes| loaded.blame(mistakes))
 }
 
 /// Listens at both places, or only for uploads.

@@ -67,7 +67,7 @@ fn the_shipped_file_says_what_is_built_in() {
 /// Every field by name, so that a new one has to be added here, with its default.
 #[test]
 fn the_defaults_are_these() {
-    let Settings { server, tus, cors, storage, expiration, pools, timeouts, admin, log } =
+    let Settings { server, tus, cors, storage, expiration, pools, hooks, timeouts, admin, log } =
         Directory::new("defaults").load(&[], &[]).unwrap().settings;
     assert_eq!(server.bind, Bind::Address(([127, 0, 0, 1], 8080).into()));
     assert_eq!((server.unix_mode, &server.tls), (0o660, &None));
@@ -96,6 +96,11 @@ fn the_defaults_are_these() {
     assert_eq!((pools.uploads.arbiters, pools.uploads.mailbox), (None, 64));
     assert_eq!((pools.disk.workers, pools.disk.queue), (4, 256));
     assert_eq!((pools.s3.workers, pools.hooks.workers, pools.hooks.queue), (8, 16, 1024));
+
+    let events: Vec<_> = hooks.events.iter().map(|kind| kind.name()).collect();
+    assert_eq!(events, ["pre-create", "post-create", "post-receive", "post-finish", "post-terminate"]);
+    assert_eq!((hooks.progress_every, hooks.identity.len()), (Duration::from_secs(1), 2));
+    assert!(hooks.file.is_none() && hooks.http.is_none() && hooks.grpc.is_none());
 
     let secs = [
         timeouts.head,

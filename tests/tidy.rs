@@ -40,8 +40,8 @@ const OUTSIDE: &[&str] = &[
 /// HTTP, below the wall between the crates.
 const WEB: &[&str] = &["actix_web", "actix_http", "http::", "httparse", "hyper", "wharf::"];
 
-/// What the clients of S3 are made of. Each may name its own.
-const SDKS: &[&str] = &["aws_", "http_body", "rusoto_", "rustls"];
+/// What clients are made of, those of S3 and those of hooks. Each may name its own.
+const SDKS: &[&str] = &["aws_", "http_body", "prost", "rusoto_", "rustls", "tonic"];
 
 /// HTTP and actors, below the store's trait.
 const WEB_AND_ACTORS: &[&str] =
@@ -49,6 +49,10 @@ const WEB_AND_ACTORS: &[&str] =
 
 /// What the facade hands out: names of things, and what is known of them.
 const VALUES: &str = "wharf_actors::{Info, Kind, Own, Record, UploadId, MAX_ID_BYTES, InvalidId}";
+
+/// What every way to the application is made with.
+const TRANSPORTS: &str =
+    "wharf_actors::hooks::{Calling, HookError, HookFailure, Notice, SetupError, Transport, Verdict}";
 
 const RULES: &[Rule] = &[
     Rule { room: "wharf::protocol", own: &["wharf_actors::UploadId"], never: OUTSIDE, except: &[] },
@@ -270,6 +274,43 @@ const RULES: &[Rule] = &[
         never: &["actix::", "actix_rt::", "actix_web", "actix_http", "httparse", "wharf::"],
         except: &["rusoto_", "http_body", "http", "hyper", "hyper_rustls", "hyper_util", "rustls"],
     },
+    // The ways to the application. Each knows the contract and its own means, and no pool, owner or store.
+    Rule {
+        room: "wharf_actors::hooks::verdict",
+        own: &["wharf_actors::hooks::EventKind"],
+        never: OUTSIDE,
+        except: &[],
+    },
+    Rule { room: "wharf_actors::hooks::setup", own: &[], never: OUTSIDE, except: &[] },
+    Rule {
+        room: "wharf_actors::hooks::several",
+        own: &["wharf_actors::hooks::{Calling, EventKind, HookError, Notice, Transport, Verdict}"],
+        never: OUTSIDE,
+        except: &["slog::", "std::sync::Arc"],
+    },
+    Rule { room: "wharf_actors::hooks::file", own: &[TRANSPORTS], never: WEB_AND_ACTORS, except: &[] },
+    Rule {
+        room: "wharf_actors::hooks::client",
+        own: &[TRANSPORTS, "wharf_actors::hooks::verdict::is_framing", "wharf_actors::hooks::Caller"],
+        never: WEB_AND_ACTORS,
+        except: &["hyper", "hyper_rustls", "hyper_util", "rustls", "rustls_native_certs"],
+    },
+    Rule {
+        room: "wharf_actors::hooks::http",
+        own: &[TRANSPORTS, "wharf_actors::hooks::client::"],
+        never: WEB_AND_ACTORS,
+        except: &["http_body_util", "hyper", "hyper_util"],
+    },
+    Rule {
+        room: "wharf_actors::hooks::grpc",
+        own: &[
+            TRANSPORTS,
+            "wharf_actors::hooks::client::",
+            "wharf_actors::hooks::{Call, Caller, Changes, HookResponse, InvalidVerdict, UploadFacts}",
+        ],
+        never: WEB_AND_ACTORS,
+        except: &["hyper", "hyper_util", "prost", "tonic"],
+    },
     Rule {
         room: "wharf_actors::disk",
         own: &[
@@ -466,6 +507,11 @@ fn trespasses_are_found() {
         ("wharf_actors::storage::s3::client::rusoto", "wharf_actors::UploadId"),
         ("wharf_actors::storage::s3::client::body", "hyper::Request"),
         ("wharf_actors::storage::s3::keeper", "rusoto_s3::S3"),
+        ("wharf_actors::hooks::file", "hyper::Request"),
+        ("wharf_actors::hooks::several", "wharf_actors::hooks::http::Http"),
+        ("wharf_actors::hooks::http", "tonic::Request"),
+        ("wharf_actors::hooks::http::exchange", "wharf_actors::storage::Storage"),
+        ("wharf_actors::hooks::verdict", "hyper::StatusCode"),
         ("wharf::doctor::checks", "wharf::protocol::Header"),
         ("wharf::doctor::wire", "hyper::Request"),
         ("wharf::service", "aws_config::Region"),
@@ -480,26 +526,31 @@ fn trespasses_are_found() {
         ("wharf_actors::lease", "tokio::sync::oneshot"),
         ("wharf_actors::storage::s3::client::aws::lists", "aws_sdk_s3::Client"),
         ("wharf_actors::storage::s3::client::body", "http_body::Body"),
+        ("wharf_actors::hooks::http::exchange", "hyper::StatusCode"),
+        ("wharf_actors::hooks::client::tls", "rustls::ClientConfig"),
         ("wharf_actors::storage::s3::client::rusoto::transport", "hyper_util::client::legacy::Client"),
     ] {
         assert_none("a false alarm", trespasses(module, [path.to_owned()]));
     }
 }
 
-/// The wall between the crates: what is below it can't speak HTTP.
+/// The wall between the crates: what is below it can ask others by HTTP, and answers nobody.
 #[test]
-fn the_crate_of_the_actors_depends_on_no_http() {
+fn the_crate_of_the_actors_serves_no_http() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/Cargo.toml");
     let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
     let dependencies = manifest["dependencies"].as_table().unwrap();
     assert!(dependencies.contains_key("actix"), "the dependencies were not found");
-    // The clients of S3 ask by HTTP: in builds with them only.
-    let of_clients = ["http-body", "hyper", "hyper-rustls", "hyper-util"];
-    let is_optional = |name: &&str| dependencies[*name]["optional"].as_bool().unwrap_or(false);
-    assert!(of_clients.iter().all(is_optional), "only the clients of S3 need these");
+    // Who asks others by HTTP: the clients of S3 and hooks. Which rooms these are stands in the rules.
+    let of_clients = ["http-body", "http-body-util", "hyper", "hyper-rustls", "hyper-util"];
     let is_web = |name: &str| WEB.iter().any(|web| name.replace('-', "_").starts_with(web.trim_end_matches(':')));
     let web = |name: &&String| is_web(name) && !of_clients.contains(&name.as_str());
     assert_none("actors/Cargo.toml depends on", dependencies.keys().filter(web).cloned().collect());
+    let serves = |name: &&&str| {
+        let features = dependencies[**name].get("features").and_then(toml::Value::as_array);
+        features.is_some_and(|features| features.iter().any(|feature| feature.as_str() == Some("server")))
+    };
+    assert_none("to be served", of_clients.iter().filter(serves).map(|name| (*name).to_owned()).collect());
 }
 
 #[test]

@@ -4,8 +4,15 @@
 //! [`Notice`] is one event on its way to the application, a [`Transport`] a way to bring it there, a [`Verdict`] what
 //! comes back.
 
+#[cfg(test)]
+mod bed;
+pub mod client;
 mod dispatcher;
 mod docket;
+pub mod file;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+pub mod http;
 mod job;
 mod messages;
 mod meters;
@@ -14,6 +21,8 @@ mod outbox;
 mod pool;
 pub(crate) mod recovery;
 mod runner;
+mod setup;
+pub mod several;
 mod verdict;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
@@ -22,7 +31,8 @@ pub use docket::{Owed, OwedState};
 pub use notice::{Call, Caller, Event, EventKind, Notice, UploadFacts};
 pub use pool::{Config, HooksReport};
 pub(crate) use pool::{Hooks, Noted};
-pub use verdict::{Changes, HookResponse, Verdict};
+pub use setup::SetupError;
+pub use verdict::{Changes, HookResponse, InvalidVerdict, Verdict};
 
 /// A call of a hook under way. Dropping it gives it up: what it has started is ended.
 pub type Calling = Pin<Box<dyn Future<Output = Result<Verdict, HookError>> + Send>>;
@@ -30,7 +40,7 @@ pub type Calling = Pin<Box<dyn Future<Output = Result<Verdict, HookError>> + Sen
 /// A way to bring events to the application. Knows neither owners nor pools: one call, with the retries that are set for
 /// this way, within the time that is set for it.
 pub trait Transport: Send + Sync + 'static {
-    /// Its name, for the log and the metrics: `file`, `http` or `grpc`.
+    /// Its name, for the log and the metrics: `file`, `http`, `grpc`, or `several` for more than one of them.
     fn name(&self) -> &'static str;
 
     /// Brings one event there and takes the answer. An application that has no hook of this kind has nothing to say:

@@ -37,8 +37,6 @@ const AT_THE_START: &[&str] = &[
     "storage.s3.attempt_secs",
     "expiration.scan_entries",
     "pools.uploads.arbiters",
-    "pools.hooks.workers",
-    "pools.hooks.queue",
     "admin.enabled",
     "admin.bind",
     "admin.unix_mode",
@@ -105,6 +103,7 @@ fn waits(key: &str, running: &Loaded, read: &Loaded) -> bool {
     };
     let is_of = |section: &str| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
     AT_THE_START.contains(&key)
+        || key.starts_with("hooks.")
         || TLS.iter().any(|section| is_of(section) && counts(running, section) != counts(read, section))
 }
 

@@ -17,6 +17,7 @@ use super::{
 };
 
 mod admin;
+mod hooks;
 mod server;
 
 const DAY_SECS: i64 = 24 * 60 * 60;
@@ -39,6 +40,7 @@ pub(super) fn check(merged: &Merged) -> Result<(Settings, Effective), SettingsEr
             scan_entries: reader.count("expiration.scan_entries", 1..=1_000_000),
         },
         pools: pools(&mut reader),
+        hooks: hooks::hooks(&mut reader),
         timeouts: timeouts(&mut reader),
         admin: admin::admin(&mut reader),
         log: log(&mut reader),
@@ -245,6 +247,7 @@ fn relations(settings: &Settings, reader: &mut Reader<'_>) {
         "pools.uploads.mailbox must be more than tus.append_window: others must reach an owner whose window is full",
     );
     admin::relations(settings, reader);
+    hooks::relations(settings, reader);
 }
 
 /// Reads values by key, notes them as they apply, and collects what is wrong. A refused value is replaced by any other
@@ -355,6 +358,15 @@ impl Reader<'_> {
             Some(wrong) => Err(format!("must be names with commas between them; {wrong:?} is none")),
             None => Ok(names_in(text).map(str::to_owned).collect()),
         })
+    }
+
+    /// Names of fields, as Go writes them: each word with a capital.
+    fn tokens_of(&mut self, key: &str) -> Vec<String> {
+        let names = self.texts(key);
+        for wrong in names.iter().filter(|name| !is_token(name)) {
+            self.refuse(key, format!("must be names of header fields; {wrong:?} is none"));
+        }
+        names
     }
 
     fn texts(&mut self, key: &str) -> Vec<String> {

@@ -95,6 +95,11 @@ fn is_authority(text: &str) -> bool {
 pub struct Secret(String);
 
 impl Secret {
+    /// A text that is none when it is empty.
+    pub(super) fn of_text(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self::new(text))
+    }
+
     pub(super) fn new(text: &str) -> Self {
         Self(text.to_owned())
     }

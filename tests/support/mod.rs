@@ -9,6 +9,7 @@ pub(crate) mod admin;
 mod bucket;
 pub(crate) mod certificates;
 mod client;
+pub(crate) mod endpoint;
 mod process;
 mod response;
 pub(crate) mod soak;
