@@ -11,18 +11,12 @@ use std::{
 };
 
 use regex_lite::Regex;
-use wharf_actors::{
-    hooks::{
-        EventKind,
-        client::{Attempts, Tls as HookTls},
-        file, http,
-    },
-    storage::Durability,
-};
+use wharf_actors::storage::Durability;
 
 mod catalogue;
 mod change;
 mod check;
+mod hooks;
 mod layers;
 mod listening;
 mod problem;
@@ -30,6 +24,7 @@ mod report;
 mod values;
 
 pub use change::{Changes, adopt};
+pub use hooks::{GrpcHooks, Hooks};
 pub use listening::{Bind, Tls, TlsVersion};
 pub use problem::{Origin, Place, Problem, SettingsError};
 pub use report::check_report;
@@ -266,46 +261,6 @@ pub struct DiskPool {
     pub workers: usize,
     /// How many operations may wait per kind of work.
     pub queue: usize,
-}
-
-/// `[hooks]`
-#[derive(Debug, Clone)]
-pub struct Hooks {
-    /// Which events the application is told of, or asked about.
-    pub events: Vec<EventKind>,
-    /// How often it is told that bytes come in, at most.
-    pub progress_every: Duration,
-    /// By which fields of a request a client is known, as hooks see them.
-    pub identity: Vec<String>,
-    /// Executable files.
-    pub file: Option<file::Config>,
-    /// An HTTP endpoint.
-    pub http: Option<http::Config>,
-    /// A gRPC server, in builds that can call one.
-    pub grpc: Option<GrpcHooks>,
-}
-
-/// `[hooks.grpc]`
-#[derive(Debug, Clone)]
-pub struct GrpcHooks {
-    /// Its URL.
-    pub url: Secret,
-    /// Names of fields of the client's request that are handed on.
-    pub forward_headers: Vec<String>,
-    /// How many bytes an answer may have.
-    pub max_response_bytes: usize,
-    /// How often it is called for an event, and within which time.
-    pub attempts: Attempts,
-    /// How the two know one another.
-    pub tls: HookTls,
-}
-
-impl Hooks {
-    /// Whether there is any way to the application.
-    #[must_use]
-    pub fn is_used(&self) -> bool {
-        self.file.is_some() || self.http.is_some() || self.grpc.is_some()
-    }
 }
 
 /// `[pools.hooks]`

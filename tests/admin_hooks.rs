@@ -99,7 +99,7 @@ fn try_in_vain(server: &Server, count: usize) -> Vec<Value> {
 }
 
 fn failed(server: &Server) -> f64 {
-    server.metric("wharf_hook_failures_total{hook=\"post-finish\",cause=\"failed\"}")
+    server.metric("wharf_hook_errors_total{hook=\"post-finish\",cause=\"failed\"}")
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn every_kind_is_counted_from_zero_and_the_pool_is_seen() {
         assert_eq!(server.metric(&format!("wharf_hook_calls_total{{hook=\"{hook}\"}}")), 0.0);
         for cause in ["timed_out", "unreachable", "failed", "nonsense", "too_long", "overloaded", "closed"] {
             assert!(of["failures"].as_array().unwrap().contains(&json!({ "cause": cause, "count": 0 })), "{of}");
-            let sample = format!("wharf_hook_failures_total{{hook=\"{hook}\",cause=\"{cause}\"}}");
+            let sample = format!("wharf_hook_errors_total{{hook=\"{hook}\",cause=\"{cause}\"}}");
             assert_eq!(server.metric(&sample), 0.0);
         }
     }

@@ -154,7 +154,11 @@ const RULES: &[Rule] = &[
     Rule { room: "wharf::server", own: &[], never: &["std::fs", "std::env", "tokio::fs"], except: &[] },
     Rule {
         room: "wharf::settings",
-        own: &["wharf_actors::storage::Durability"],
+        own: &[
+            "wharf_actors::hooks::{EventKind, client, file, http}",
+            "wharf_actors::hooks::client::",
+            "wharf_actors::storage::Durability",
+        ],
         never: &["tokio::", "actix", "futures_util::", "std::net::Tcp", "std::thread"],
         except: &[],
     },

@@ -204,7 +204,7 @@ fn hook_calls(text: &mut Exposition, report: Option<&HooksReport>) {
     for of in calls {
         family.total(&[("hook", of.operation)], of.count);
     }
-    let mut family = text.counter("wharf_hook_failures", "Calls of hooks that failed, by cause.");
+    let mut family = text.counter("wharf_hook_errors", "Calls of hooks that failed, by cause.");
     for of in calls {
         for (cause, count) in hooks::failures(of) {
             family.total(&[("hook", of.operation), ("cause", cause)], count);

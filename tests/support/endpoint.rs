@@ -84,6 +84,11 @@ impl Endpoint {
         self.heard.0.lock().unwrap().clone()
     }
 
+    /// How often an event was heard that has this name.
+    pub(crate) fn count(&self, event_id: &str) -> usize {
+        self.heard().iter().filter(|heard| heard.event_id == event_id).count()
+    }
+
     /// The names of the events so far.
     pub(crate) fn kinds(&self) -> Vec<String> {
         self.heard().iter().map(|heard| heard.kind().to_owned()).collect()

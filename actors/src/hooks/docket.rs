@@ -129,6 +129,11 @@ impl Docket {
         self.entries.insert(event_id, entry);
     }
 
+    /// Whether there is such an event.
+    pub(super) fn knows(&self, event_id: &str) -> bool {
+        self.entries.contains_key(event_id)
+    }
+
     /// The event is owed.
     pub(super) fn owe(&mut self, event_id: &str, now_nanos: u64) {
         if let Some(entry) = self.entries.get_mut(event_id).filter(|entry| entry.state == State::Noted) {

@@ -88,12 +88,23 @@ pub(super) struct Forget {
     pub(super) upload: String,
 }
 
-/// What an earlier run has left: it is owed, or not decided yet.
+/// What has become of what an event tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It came to pass: the event is owed.
+    Came,
+    /// It may still come.
+    Open,
+    /// It did not, and if it does there will be another event.
+    Failed,
+}
+
+/// What was found in the outbox at the start. Of no effect when it is of this run: whoever noted it knows more.
 pub(super) struct Recovered {
     pub(super) event_id: String,
     pub(super) kind: EventKind,
     pub(super) upload: String,
-    pub(super) is_owed: bool,
+    pub(super) fate: Fate,
 }
 
 /// What came of the delivery of an event.

@@ -14,7 +14,7 @@ use super::{
     dispatcher::Dispatcher,
     docket::Docket,
     job::{Called, Hearer, Job},
-    messages::{Claim, Class, Delivered, Forget, List, Owe, Recovered, Retry, Submit, Withdraw},
+    messages::{Claim, Class, Delivered, Fate, Forget, List, Owe, Recovered, Retry, Submit, Withdraw},
     meters::Meters,
     pool::key_of,
 };
@@ -229,12 +229,17 @@ impl Receive<Recovered> for Outbox {
     const MESSAGE: &'static str = "recovered";
 
     fn receive(&mut self, message: Recovered, context: &mut Context<Self>) {
-        let Recovered { event_id, kind, upload, is_owed } = message;
+        let Recovered { event_id, kind, upload, fate } = message;
+        if self.docket.knows(&event_id) {
+            return;
+        }
         info!(self.logger, "an event of an earlier run"; "event_id" => &event_id, "hook" => kind.name(),
-            "upload_id" => &upload, "owed" => is_owed);
+            "upload_id" => &upload, "is_owed" => fate == Fate::Came);
         self.docket.note(kind, upload, event_id.clone());
-        if is_owed {
-            self.docket.owe(&event_id, now_nanos());
+        match fate {
+            Fate::Came => self.docket.owe(&event_id, now_nanos()),
+            Fate::Open => {}
+            Fate::Failed => self.remove(event_id, || (), context),
         }
         self.go_on(context);
     }

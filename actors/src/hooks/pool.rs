@@ -20,7 +20,7 @@ use super::{
     dispatcher::Dispatcher,
     docket::{Owed, OwedState},
     job::{Called, Hearer, Job},
-    messages::{Claim, Class, Close, Forget, List, Owe, Recovered, Resize, Retry, Submit, Withdraw},
+    messages::{Claim, Class, Close, Fate, Forget, List, Owe, Recovered, Resize, Retry, Submit, Withdraw},
     meters::Meters,
     outbox::Outbox,
     runner::Runner,
@@ -246,10 +246,10 @@ impl Hooks {
         self.inner.outbox.tell(Forget { upload });
     }
 
-    /// An event of an earlier run.
-    pub(super) fn recovered(&self, notice: &Notice, is_owed: bool) {
+    /// An event that was found at the start.
+    pub(super) fn recovered(&self, notice: &Notice, fate: Fate) {
         let (event_id, kind, upload) = (notice.event_id.clone(), notice.kind(), notice.call.event.upload.id.clone());
-        self.inner.outbox.tell(Recovered { event_id, kind, upload, is_owed });
+        self.inner.outbox.tell(Recovered { event_id, kind, upload, fate });
     }
 
     pub(super) fn store(&self) -> &Arc<dyn OutboxStore> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use slog::error;
 
-use super::{EventKind, Notice, pool::Hooks};
+use super::{EventKind, Notice, messages::Fate, pool::Hooks};
 use crate::{
     UploadId,
     storage::{ErrorKind, Storage},
@@ -57,21 +57,15 @@ async fn take_up(hooks: &Hooks, storage: &Arc<dyn Storage>, name: String) -> Opt
         return None;
     };
     let found = storage.finished_length(&id).await.map_err(|error| error.kind);
-    match (notice.kind(), found) {
+    let fate = match (notice.kind(), found) {
         // Finished; or finished once, and deleted since: what is deleted unfinished takes its note with it.
-        (EventKind::PostFinish, Ok(Some(_)) | Err(ErrorKind::NotFound)) => hooks.recovered(&notice, true),
-        (EventKind::PostFinish, _) => {
-            hooks.recovered(&notice, false);
-            return Some(id);
-        }
-        (_, Err(ErrorKind::NotFound)) => hooks.recovered(&notice, true),
+        (EventKind::PostFinish, Ok(Some(_)) | Err(ErrorKind::NotFound)) => Fate::Came,
+        (EventKind::PostFinish, _) => Fate::Open,
+        (_, Err(ErrorKind::NotFound)) => Fate::Came,
         // It is still there: whoever wanted it deleted was not told that it is, and may ask again.
-        (_, Ok(_)) => {
-            if let Err(error) = hooks.store().remove(name.clone()).await {
-                blame(&error);
-            }
-        }
-        (_, Err(_)) => hooks.recovered(&notice, false),
-    }
-    None
+        (_, Ok(_)) => Fate::Failed,
+        (_, Err(_)) => Fate::Open,
+    };
+    hooks.recovered(&notice, fate);
+    (fate == Fate::Open).then_some(id)
 }
