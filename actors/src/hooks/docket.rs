@@ -327,7 +327,7 @@ mod tests {
         let at = |millis| Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
         assert_eq!((docket.oldest_owed(), docket.counts()), (at(5), (1, 2)));
         // Also while it is on its way.
-        assert_eq!((docket.next(0).as_deref(), docket.oldest_owed()), (Some(second), at(5)));
+        assert_eq!((docket.next(0).as_deref(), docket.oldest_owed()), (Some(first), at(5)));
         docket.remove(first);
         assert_eq!((docket.oldest_owed(), docket.counts()), (at(9), (1, 1)));
         docket.remove(second);

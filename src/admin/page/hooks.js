@@ -2,7 +2,7 @@
 
 import { Refused, ask } from './api.js'
 import { bdi, byId, el, giveUp, hrefOf, keep, say, show } from './dom.js'
-import { NOTHING, count, duration, millis, moment, visible } from './words.js'
+import { NOTHING, count, duration, events, millis, moment, visible } from './words.js'
 
 const ROWS = 20
 
@@ -27,7 +27,7 @@ export class Hooks {
     const { noted, owed, oldest_age_ms: oldest, dropped_total: dropped } = hooks.outbox
     say(byId('hooks-count'), `by ${hooks.transport}, ${count(hooks.under_way)} under way`)
     say(byId('owed-words'), [
-      owed > 0 ? `The application is still to be told of ${count(owed)}, the oldest of which happened ${millis(oldest)} ago.` : 'The application has been told of all.',
+      owed > 0 ? `The application is still to be told of ${events(owed)}; the oldest happened ${millis(oldest)} ago.` : 'The application has been told of all.',
       noted > 0 && `${count(noted)} more if their uploads end.`,
       dropped > 0 && `${count(dropped)} were dropped since the start.`,
     ].filter(Boolean).join(' '))
@@ -39,9 +39,9 @@ export class Hooks {
     if (this.root.hidden || this.#isAsking) return
     this.#isAsking = true
     try {
-      const { calls, events } = await ask(`hooks?state=waiting&limit=${ROWS}`)
+      const { calls, events: waiting } = await ask(`hooks?state=waiting&limit=${ROWS}`)
       this.#calls(calls.filter(({ count: times, under_way: running }) => times + running > 0))
-      this.#owed(events)
+      this.#owed(waiting)
     } finally {
       this.#isAsking = false
     }
@@ -60,18 +60,18 @@ export class Hooks {
     })
   }
 
-  #owed(events) {
+  #owed(waiting) {
     const list = byId('owed')
     const wasInside = list.contains(document.activeElement)
-    keep(list, events, ({ event_id: id }) => id, (event) => this.#row(event), (row, { next_try_secs: wait, tries, last_error: error }) => {
+    keep(list, waiting, ({ event_id: id }) => id, (event) => this.#row(event), (row, { next_try_secs: wait, tries, last_error: error }) => {
       say(row.boxes[1], count(tries))
       say(row.boxes[2], wait > 0 ? `in ${duration(wait)}` : 'when it is its turn')
       say(row.boxes[3], error === null ? NOTHING : visible(error))
     })
     // The event whose button had the focus has been told.
     if (wasInside && !list.contains(document.activeElement)) this.root.focus()
-    show(byId('owed-table'), events.length > 0)
-    giveUp(this.all, () => this.root, () => show(this.all, events.length > 0))
+    show(byId('owed-table'), waiting.length > 0)
+    giveUp(this.all, () => this.root, () => show(this.all, waiting.length > 0))
   }
 
   #row({ event_id: id, hook, upload_id: upload, happened_at: at }) {
@@ -91,7 +91,7 @@ export class Hooks {
     giveUp(button, () => this.root, () => { button.disabled = true })
     try {
       const { retried } = await ask(path, { method: 'POST' })
-      this.announce(`${count(retried)} ${retried === 1 ? 'event is' : 'events are'} tried again.`)
+      this.announce(`${events(retried)} ${retried === 1 ? 'is' : 'are'} tried again.`)
     } catch (error) {
       const isGone = error instanceof Refused && error.status === 404
       if (isGone) this.announce('It does not wait any more.')

@@ -20,6 +20,8 @@ export const rate = (perSecond) => (perSecond === null || perSecond === undefine
 
 export const count = (value) => (value === null || value === undefined ? NOTHING : Math.round(value).toLocaleString('en'))
 
+export const events = (number) => `${count(number)} ${number === 1 ? 'event' : 'events'}`
+
 export function millis(ms) {
   if (ms === null || ms === undefined) return NOTHING
   if (ms === 0) return '0 ms'
