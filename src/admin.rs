@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use wharf_actors::Uploads;
 
 use crate::{
+    limits,
     metrics::Metrics,
     reload::Reloader,
     server::{self, Expect, Incoming, Listening, Patience, Running, peer_name, wire::Limits},
@@ -72,6 +73,8 @@ impl Config {
 pub(crate) struct Site {
     /// The uploads.
     pub(crate) uploads: Uploads,
+    /// Limits that are held in memory.
+    pub(crate) limits: Arc<limits::Limits>,
     /// What was counted of requests.
     pub(crate) metrics: Arc<Metrics>,
     /// How many connections the public listener has.

@@ -4,9 +4,11 @@
 //! who may use whom, are listed in ARCHITECTURE.md and enforced by `tests/tidy.rs`.
 
 mod admin;
+mod auth;
 #[cfg(feature = "doctor")]
 pub mod doctor;
 pub mod flags;
+mod limits;
 mod metrics;
 pub mod notify;
 mod page;

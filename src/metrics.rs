@@ -49,6 +49,70 @@ impl Method {
     }
 }
 
+/// Why a check refused a request, beyond what its code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    TokenMissing,
+    TokenMalformed,
+    TokenTooLong,
+    TokenWrong,
+    TokenKey,
+    TokenSignature,
+    TokenExpired,
+    TokenNotYetValid,
+    TokenIssuer,
+    TokenAudience,
+    TokenClaim,
+    KeysUnavailable,
+    OpenPerOwner,
+    OpenPerAddress,
+    CreationsPerOwner,
+    CreationsPerAddress,
+}
+
+impl Cause {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::TokenMissing,
+        Self::TokenMalformed,
+        Self::TokenTooLong,
+        Self::TokenWrong,
+        Self::TokenKey,
+        Self::TokenSignature,
+        Self::TokenExpired,
+        Self::TokenNotYetValid,
+        Self::TokenIssuer,
+        Self::TokenAudience,
+        Self::TokenClaim,
+        Self::KeysUnavailable,
+        Self::OpenPerOwner,
+        Self::OpenPerAddress,
+        Self::CreationsPerOwner,
+        Self::CreationsPerAddress,
+    ];
+
+    /// Its name, as a label and in the log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::TokenMissing => "token_missing",
+            Self::TokenMalformed => "token_malformed",
+            Self::TokenTooLong => "token_too_long",
+            Self::TokenWrong => "token_wrong",
+            Self::TokenKey => "token_key",
+            Self::TokenSignature => "token_signature",
+            Self::TokenExpired => "token_expired",
+            Self::TokenNotYetValid => "token_not_yet_valid",
+            Self::TokenIssuer => "token_issuer",
+            Self::TokenAudience => "token_audience",
+            Self::TokenClaim => "token_claim",
+            Self::KeysUnavailable => "keys_unavailable",
+            Self::OpenPerOwner => "open_per_owner",
+            Self::OpenPerAddress => "open_per_address",
+            Self::CreationsPerOwner => "creations_per_owner",
+            Self::CreationsPerAddress => "creations_per_address",
+        }
+    }
+}
+
 /// A request that has come to its end.
 pub(crate) struct Ended {
     pub(crate) method: Method,
@@ -67,6 +131,7 @@ pub(crate) struct Metrics {
     begun: [AtomicU64; Method::ALL.len()],
     latency: [Latency; Method::ALL.len()],
     refused: [AtomicU64; Refusal::ALL.len()],
+    checked: [AtomicU64; Cause::ALL.len()],
     aborted: AtomicU64,
     sent_bytes: AtomicU64,
 }
@@ -77,6 +142,7 @@ impl Default for Metrics {
             begun: Default::default(),
             latency: Default::default(),
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
+            checked: Default::default(),
             aborted: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
         }
@@ -100,6 +166,8 @@ pub(crate) struct Report {
     pub(crate) latency: Vec<(Method, LatencyReport)>,
     /// Those that were refused, each kind at least once.
     pub(crate) refused: Vec<Refused>,
+    /// Those that a check refused, by cause.
+    pub(crate) checked: [(Cause, u64); Cause::ALL.len()],
     /// Those whose client went away before there was an answer.
     pub(crate) aborted: u64,
     /// Bytes of answers' bodies.
@@ -110,6 +178,13 @@ impl Metrics {
     pub(crate) fn began(&self, method: Method) {
         if METERED {
             self.begun[method as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A check has refused a request.
+    pub(crate) fn refused_by_check(&self, cause: Cause) {
+        if METERED {
+            self.checked[cause as usize].fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -141,6 +216,7 @@ impl Metrics {
             begun: std::array::from_fn(|place| (Method::ALL[place], read(&self.begun[place]))),
             latency: Method::ALL.iter().zip(&self.latency).map(|(method, took)| (*method, took.report())).collect(),
             refused: refused.filter(|refused| refused.count > 0).collect(),
+            checked: std::array::from_fn(|place| (Cause::ALL[place], read(&self.checked[place]))),
             aborted: read(&self.aborted),
             sent_bytes: read(&self.sent_bytes),
         }
@@ -170,6 +246,16 @@ mod tests {
             (Method::of("PURGE"), Method::of("get"), Method::of("other")),
             (Method::Other, Method::Other, Method::Other)
         );
+    }
+
+    #[test]
+    fn each_cause_has_its_place() {
+        let metrics = Metrics::default();
+        for (place, cause) in Cause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, place);
+            metrics.refused_by_check(cause);
+        }
+        assert!(metrics.report().checked.iter().all(|(_, count)| *count == 1));
     }
 
     #[test]

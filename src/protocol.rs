@@ -18,6 +18,7 @@ pub(crate) mod percent;
 pub mod refusal;
 pub mod reply;
 pub mod route;
+pub mod screening;
 
 pub use refusal::Refusal;
 
@@ -78,6 +79,8 @@ pub struct Rules {
     pub greeting: bool,
     /// Whether the root is a page to upload with.
     pub page: bool,
+    /// What is asked of a new upload's metadata.
+    pub screening: screening::Screening,
 }
 
 /// The protocol's extensions (and the download of finished uploads, which is none), each on or off.
@@ -222,6 +225,7 @@ mod testing {
             metadata_max_bytes: 200,
             greeting: true,
             page: true,
+            screening: super::screening::Screening::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From a request to its reply: what all methods have in common. Each method has a file of its own.
 
+mod admission;
 mod append;
 mod caller;
 mod create;
@@ -24,6 +25,8 @@ use tokio::sync::watch;
 use wharf_actors::Uploads;
 
 use crate::{
+    auth::Auth,
+    limits::Limits,
     metrics::Metrics,
     page::Page,
     protocol::{
@@ -43,6 +46,8 @@ use fields::Lines;
 pub(crate) struct Config {
     /// What requests mean.
     pub(crate) rules: Rules,
+    /// Who is let in.
+    pub(crate) auth: Auth,
     /// Which origins get what.
     pub(crate) cors: Cors,
     /// The page to upload with.
@@ -60,11 +65,16 @@ pub(crate) struct Config {
 }
 
 /// Everything that a request can reach.
+#[derive(Clone)]
 pub(crate) struct Site {
-    /// The uploads.
+    /// The uploads, as whoever sends the request sees them.
     pub(crate) uploads: Uploads,
+    /// Whose uploads are created.
+    pub(crate) owner: Option<Arc<str>>,
     /// What is allowed.
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
+    /// How much is allowed.
+    pub(crate) limits: Arc<Limits>,
     /// The root of the requests' loggers.
     pub(crate) logger: Logger,
     /// Where requests are counted.
@@ -81,9 +91,9 @@ pub(crate) async fn serve(request: HttpRequest, sites: web::Data<Sites>) -> Http
         let mut extensions = request.extensions_mut();
         (extensions.remove::<Incoming>(), extensions.remove::<Admitted>(), extensions.remove::<Begun>())
     };
-    let (site, exchange) = match begun {
-        Some(Begun { site, exchange }) => (site, Some(exchange)),
-        None => (Arc::clone(&sites.borrow()), None),
+    let (site, exchange, is_let_in) = match begun {
+        Some(Begun { site, exchange }) => (site, Some(exchange), true),
+        None => (Arc::clone(&sites.borrow()), None, false),
     };
     let fields = Lines::new(request.headers(), incoming.as_ref().map(Incoming::kind));
     let exchange = exchange.unwrap_or_else(|| Exchange::new(request.head(), &fields, request.peer_addr(), &site));
@@ -93,14 +103,19 @@ pub(crate) async fn serve(request: HttpRequest, sites: web::Data<Sites>) -> Http
     let reply = match (fault, resolve(&site, &head, &cors)) {
         (Some(Fault::HeadTooLarge(_)), _) => Reply::refusal(Refusal::HeadTooLarge),
         (Some(Fault::Malformed(_) | Fault::Disagreement(_)), _) => Reply::refusal(Refusal::BadRequest),
-        (None, Ok(route)) => dispatch(&site, &head, route, incoming, admitted).await,
+        (None, Ok(route)) if is_let_in => dispatch(&site, &head, route, incoming, admitted).await,
+        (None, Ok(route)) => match admission::admit(&site, &head, &route).await {
+            Ok(seen) => dispatch(seen.as_ref().unwrap_or(&site), &head, route, incoming, admitted).await,
+            Err(refusal) => refusal,
+        },
         (None, Err(refusal)) => Reply::refusal(refusal),
     };
     exchange.respond(reply, cors).into()
 }
 
-/// A request that was looked at before its body was asked for.
+/// A request that was looked at, and let in, before its body was asked for.
 struct Begun {
+    /// As the one sees it who sends the request.
     site: Arc<Site>,
     exchange: Exchange,
 }
@@ -139,7 +154,10 @@ async fn dispatch(
         Route::Greeting => page::greeting(site),
         Route::Page(file) => page::page(site, head, file),
         Route::Create => create::create(site, head, intake::Source::new(incoming)).await,
-        Route::Append(id) => append::append(site, head, &id, intake::Source::new(incoming), admitted).await,
+        Route::Append(id) => {
+            let source = intake::Source::new(incoming).paced(site, &id);
+            append::append(site, head, &id, source, admitted).await
+        }
         Route::Inspect(id) => inspect::inspect(site, head, &id).await,
         Route::Download(id) => download::download(site, head, &id, incoming.as_ref()).await,
         Route::Terminate(id) => terminate::terminate(site, head, &id).await,
@@ -160,18 +178,16 @@ pub(crate) fn expect(sites: Sites) -> Expect {
             let head = Head { exchange: &exchange, fields, is_secure };
             let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
             let outcome = match resolve(&site, &head, &cors) {
-                Ok(Route::Append(id)) => append::admit(&site, &head, &id).await.map(Some),
-                Ok(Route::Create) => create::check(&site, &head).map(|()| None).map_err(Reply::refusal),
-                Ok(_) => Ok(None),
+                Ok(route) => begin(&site, &head, &route).await,
                 Err(refusal) => Err(Reply::refusal(refusal)),
             };
             match outcome {
-                Ok(admitted) => {
+                Ok((site, admitted)) => {
                     let mut extensions = request.extensions_mut();
                     if let Some(admitted) = admitted {
                         extensions.insert(admitted);
                     }
-                    extensions.insert(Begun { site: Arc::clone(&site), exchange });
+                    extensions.insert(Begun { site, exchange });
                     drop(extensions);
                     Ok(request)
                 }
@@ -183,4 +199,15 @@ pub(crate) fn expect(sites: Sites) -> Expect {
             }
         })
     })
+}
+
+/// Does what can be done before the body comes.
+async fn begin(site: &Arc<Site>, head: &Head<'_>, route: &Route) -> Result<(Arc<Site>, Option<Admitted>), Reply> {
+    let site = admission::admit(site, head, route).await?.unwrap_or_else(|| Arc::clone(site));
+    let admitted = match route {
+        Route::Append(id) => Some(append::admit(&site, head, id).await?),
+        Route::Create => create::check(&site, head).map(|()| None).map_err(Reply::refusal)?,
+        _ => None,
+    };
+    Ok((site, admitted))
 }

@@ -11,6 +11,7 @@ use wharf_actors::storage::Durability;
 use wharf_actors::{
     Budget, Uploads,
     disk::Disk,
+    events::Watcher,
     storage::{
         Storage,
         file::{self, OpenError},
@@ -20,24 +21,29 @@ use wharf_actors::{
 pub use crate::server::Endpoint;
 use crate::{
     admin::{self, Stage},
+    auth::Auth,
+    limits::{self, Limits},
     metrics::Metrics,
     page::{self, Page},
     protocol::{
         Extensions, Rules,
         cors::{Cors, CorsConfig, InvalidCors},
         location::{BasePath, InvalidBasePath, LocationRules},
+        screening::{Screening, TypePattern},
     },
-    reload::{By, Effects, Reloader, Source},
+    reload::{By, Contents, Effects, Reloader, Source},
     routes::{self, Site},
     server::{self, BindError, Drained, Inherited, Listening, Patience, Place, Running},
-    settings::{Bind, Loaded, Settings, SettingsError, StorageKind, Timeouts},
+    settings::{Bind, Loaded, Mistakes, Settings, SettingsError, StorageKind, Timeouts},
     telemetry::Control,
 };
 use certificates::Certificates;
+use keyring::Keyring;
 use live::Live;
 
 mod certificates;
 mod hooks;
+mod keyring;
 mod live;
 
 #[cfg(feature = "s3")]
@@ -101,8 +107,11 @@ impl Service {
         let settings = &loaded.settings;
         let certificates = Certificates::load(settings).map_err(|mistakes| loaded.blame(mistakes))?;
         let hooks = hooks::config(settings, &logger).map_err(|mistakes| loaded.blame(mistakes))?;
-        let (uploads, metrics) = (Self::start_uploads(settings, hooks, &logger).await?, Arc::<Metrics>::default());
-        let site = site(settings, uploads.clone(), Arc::clone(&metrics), logger.clone())?;
+        let keyring = Keyring::load(settings).map_err(|mistakes| loaded.blame(mistakes))?;
+        let (limits, metrics) = (Limits::new(limits(settings)), Arc::<Metrics>::default());
+        let uploads = Self::start_uploads(settings, hooks, Arc::clone(&limits), &logger).await?;
+        let rooms = Rooms { uploads, limits, metrics, keyring, logger: logger.clone() };
+        let site = rooms.site(settings)?;
         let (sites, seen_sites) = watch::channel(Arc::new(site));
         let (patience, seen_patience) = watch::channel(live::patience(settings));
         let (timeouts, seen_timeouts) = watch::channel(settings.timeouts.clone());
@@ -120,19 +129,18 @@ impl Service {
         let expect = move || routes::expect(seen_sites.clone());
         let config = server_config(settings, seen_patience);
         let running = server::serve(config, listening, logger.clone(), app, expect).await?;
+        let Rooms { uploads, limits, metrics, keyring, .. } = rooms.clone();
         let live = Live {
-            uploads: uploads.clone(),
+            rooms,
             budget_at_start: settings.storage.memory_budget_bytes,
-            metrics: Arc::clone(&metrics),
             log: log.clone(),
-            logger: logger.clone(),
             sites,
             patience,
             timeouts,
             admin,
         };
         let effects = Effects {
-            read: Arc::new(move |settings| certificates.read(settings)),
+            read: Arc::new(move |settings| both(certificates.read(settings), keyring.read(settings))),
             apply: Box::new(move |settings| live.apply(settings)),
         };
         let reloader = Reloader::start(source, loaded, effects, logger.clone());
@@ -141,8 +149,8 @@ impl Service {
             Some((desk, config)) => {
                 let connections = Box::new(running.connection_count());
                 let (uploads, reloader, logger) = (uploads.clone(), reloader.clone(), logger.clone());
-                let site =
-                    admin::Site { uploads, metrics, connections, log, reloader, stage: seen_stage, config, logger };
+                let stage = seen_stage;
+                let site = admin::Site { uploads, limits, metrics, connections, log, reloader, stage, config, logger };
                 Some(admin::serve(site, desk).await?)
             }
             None => None,
@@ -153,6 +161,7 @@ impl Service {
     async fn start_uploads(
         settings: &Settings,
         hooks: Option<wharf_actors::hooks::Config>,
+        limits: Arc<Limits>,
         logger: &Logger,
     ) -> Result<Uploads, StartError> {
         let budget = Arc::new(Budget::new(settings.storage.memory_budget_bytes));
@@ -163,7 +172,8 @@ impl Service {
             StorageKind::S3 => (s3::open(settings, Arc::clone(&budget), logger).await?, Durability::Always),
         };
         let (tuning, remembered) = (live::tuning(settings), RECORDS_REMEMBERED);
-        let config = wharf_actors::Config { durability, budget, tuning, remembered, hooks };
+        let watcher: Option<Arc<dyn Watcher>> = Some(limits);
+        let config = wharf_actors::Config { durability, budget, tuning, remembered, hooks, watcher };
         Ok(Uploads::start(store, config, logger.clone()).await?)
     }
 
@@ -241,8 +251,13 @@ fn admin_config(settings: &Settings, endpoint: &Endpoint) -> admin::Config {
 /// With what is wrong, and where that was set.
 pub fn check(loaded: &Loaded) -> Result<(), SettingsError> {
     let silent = Logger::root(slog::Discard, slog::o!());
-    let found = Certificates::load(&loaded.settings).and_then(|_| hooks::config(&loaded.settings, &silent));
-    found.map(drop).map_err(|mistakes| loaded.blame(mistakes))
+    let found = [
+        Certificates::load(&loaded.settings).map(drop),
+        Keyring::load(&loaded.settings).map(drop),
+        hooks::config(&loaded.settings, &silent).map(drop),
+    ];
+    let mistakes: Mistakes = found.into_iter().filter_map(Result::err).flatten().collect();
+    if mistakes.is_empty() { Ok(()) } else { Err(loaded.blame(mistakes)) }
 }
 
 /// Listens at both places, or only for uploads.
@@ -273,8 +288,61 @@ fn arbiters(settings: &Settings) -> usize {
     settings.pools.uploads.arbiters.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-fn site(settings: &Settings, uploads: Uploads, metrics: Arc<Metrics>, logger: Logger) -> Result<Site, StartError> {
-    Ok(Site { uploads, config: config(settings)?, logger, metrics })
+/// What sites are made of, whatever the settings become.
+#[derive(Clone)]
+struct Rooms {
+    uploads: Uploads,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+    keyring: Keyring,
+    logger: Logger,
+}
+
+impl Rooms {
+    /// The site with these settings.
+    fn site(&self, settings: &Settings) -> Result<Site, StartError> {
+        let Self { uploads, limits, metrics, keyring, logger } = self.clone();
+        let config = Arc::new(config(settings, keyring.auth(&settings.auth, &logger))?);
+        Ok(Site { uploads, owner: None, config, limits, logger, metrics })
+    }
+}
+
+/// What was read of the files of both, or all that is wrong with them.
+fn both(one: Result<Contents, Mistakes>, other: Result<Contents, Mistakes>) -> Result<Contents, Mistakes> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok(Contents {
+            changed: [one.changed, other.changed].concat(),
+            adopt: Box::new(move || {
+                (one.adopt)();
+                (other.adopt)();
+            }),
+        }),
+        (one, other) => Err(one.err().into_iter().chain(other.err()).flatten().collect()),
+    }
+}
+
+fn limits(settings: &Settings) -> limits::Config {
+    let limits = &settings.limits;
+    limits::Config {
+        open_per_owner: limits.open_per_owner,
+        open_per_address: limits.open_per_address,
+        creations_per_minute_per_owner: limits.creations_per_minute_per_owner,
+        creations_per_minute_per_address: limits.creations_per_minute_per_address,
+        bytes_per_sec_per_upload: limits.bytes_per_sec_per_upload,
+        bytes_per_sec_in_all: limits.bytes_per_sec_in_all,
+    }
+}
+
+fn screening(settings: &Settings) -> Screening {
+    let checks = &settings.checks;
+    // The checks of the settings let no others pass: one that was lost here would let in more than is meant.
+    let pattern = |text: &String| TypePattern::parse(text);
+    Screening {
+        required: checks.required_metadata.clone(),
+        types: checks.allowed_types.iter().filter_map(pattern).collect(),
+        extensions: checks.allowed_extensions.clone(),
+        max_sizes: checks.max_size_by_type.iter().filter_map(|(text, size)| Some((pattern(text)?, *size))).collect(),
+    }
 }
 
 /// The longest upload that is taken: what is allowed, or what the store can take.
@@ -295,7 +363,7 @@ fn server_config(settings: &Settings, patience: watch::Receiver<Patience>) -> se
     }
 }
 
-fn config(settings: &Settings) -> Result<routes::Config, StartError> {
+fn config(settings: &Settings, auth: Auth) -> Result<routes::Config, StartError> {
     let (tus, cors) = (&settings.tus, &settings.cors);
     let base = BasePath::parse(&settings.server.base_path.to_string())?;
     let extensions = Extensions {
@@ -332,7 +400,9 @@ fn config(settings: &Settings) -> Result<routes::Config, StartError> {
             metadata_max_bytes: tus.metadata_max_bytes,
             greeting: settings.server.greeting,
             page: settings.server.page,
+            screening: screening(settings),
         },
+        auth,
         cors,
         page,
         locations: LocationRules {

@@ -13,6 +13,7 @@ use std::{
 use regex_lite::Regex;
 use wharf_actors::storage::Durability;
 
+mod access;
 mod catalogue;
 mod change;
 mod check;
@@ -23,8 +24,9 @@ mod problem;
 mod report;
 mod values;
 
+pub use access::{Auth, Checks, Jwt, Limits};
 pub use change::{Changes, adopt};
-pub use hooks::{GrpcHooks, Hooks};
+pub use hooks::{GrpcHooks, HookPool, Hooks};
 pub use listening::{Bind, Tls, TlsVersion};
 pub use problem::{Origin, Place, Problem, SettingsError};
 pub use report::check_report;
@@ -40,6 +42,12 @@ pub struct Settings {
     pub server: Server,
     /// The protocol.
     pub tus: Tus,
+    /// Who is let in.
+    pub auth: Auth,
+    /// What new uploads must say of themselves.
+    pub checks: Checks,
+    /// How much is allowed.
+    pub limits: Limits,
     /// Browsers from other origins.
     pub cors: Cors,
     /// The store.
@@ -59,11 +67,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The files that are read with the settings: certificates, keys and authorities.
+    /// The files that are read with the settings: certificates, keys and authorities, and the keys of tokens.
     #[must_use]
     pub fn files(&self) -> Vec<&Path> {
         let admin = self.admin.tls.as_ref().filter(|_| self.admin.enabled);
-        self.server.tls.iter().chain(admin).flat_map(Tls::files).collect()
+        let of_tokens = self.auth.jwt.iter().flat_map(Jwt::files);
+        self.server.tls.iter().chain(admin).flat_map(Tls::files).chain(of_tokens).collect()
     }
 }
 
@@ -260,15 +269,6 @@ pub struct DiskPool {
     /// Threads per kind of work.
     pub workers: usize,
     /// How many operations may wait per kind of work.
-    pub queue: usize,
-}
-
-/// `[pools.hooks]`
-#[derive(Debug, Clone)]
-pub struct HookPool {
-    /// How many calls may be under way at once.
-    pub workers: usize,
-    /// How many calls may wait.
     pub queue: usize,
 }
 

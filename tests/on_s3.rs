@@ -21,6 +21,8 @@ mod download;
 mod expiration;
 #[path = "faults.rs"]
 mod faults;
+#[path = "hooks.rs"]
+mod hooks;
 #[path = "hostile.rs"]
 mod hostile;
 #[path = "hostile_ids.rs"]

@@ -86,6 +86,7 @@ async fn uploads(bed: &Bed) -> Uploads {
         budget,
         remembered: 16,
         hooks: None,
+        watcher: None,
     };
     Uploads::start(store, config, logger).await.expect("uploads")
 }
@@ -100,6 +101,7 @@ fn named(name: &str, length: u64) -> NewUpload {
         raw_concat: None,
         place: None,
         caller: None,
+        max_size: None,
     }
 }
 

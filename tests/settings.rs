@@ -67,7 +67,7 @@ fn the_shipped_file_says_what_is_built_in() {
 /// Every field by name, so that a new one has to be added here, with its default.
 #[test]
 fn the_defaults_are_these() {
-    let Settings { server, tus, cors, storage, expiration, pools, hooks, timeouts, admin, log } =
+    let Settings { server, tus, auth, checks, limits, cors, storage, expiration, pools, hooks, timeouts, admin, log } =
         Directory::new("defaults").load(&[], &[]).unwrap().settings;
     assert_eq!(server.bind, Bind::Address(([127, 0, 0, 1], 8080).into()));
     assert_eq!((server.unix_mode, &server.tls), (0o660, &None));
@@ -81,6 +81,13 @@ fn the_defaults_are_these() {
     assert_eq!((tus.concatenation, tus.concatenation_unfinished), (true, true));
     assert_eq!((tus.checksum, tus.checksum_trailer), (true, true));
     assert_eq!((tus.metadata_max_bytes, tus.append_message_bytes, tus.append_window), (16384, 1_048_576, 2));
+
+    assert!(auth.token.is_none() && auth.jwt.is_none() && !auth.unowned);
+    assert_eq!((checks.required_metadata.len(), checks.allowed_types.len()), (0, 0));
+    assert_eq!((checks.allowed_extensions.len(), checks.max_size_by_type.len()), (0, 0));
+    assert_eq!((limits.open_per_owner, limits.open_per_address), (0, 0));
+    assert_eq!((limits.creations_per_minute_per_owner, limits.creations_per_minute_per_address), (0, 0));
+    assert_eq!((limits.bytes_per_sec_per_upload, limits.bytes_per_sec_in_all), (0, 0));
 
     assert_eq!((cors.enabled, cors.allow_credentials, cors.max_age), (true, false, Duration::from_secs(86400)));
     assert!(cors.allow_origin.is_none());
@@ -405,7 +412,7 @@ fn every_number_has_its_limits() {
     };
     let keys = keys(&report);
     let numbers: Vec<&String> = keys.iter().filter(whole).collect();
-    assert_eq!(numbers.len(), 40, "{numbers:?}");
+    assert_eq!(numbers.len(), 62, "{numbers:?}");
     for key in numbers {
         let refusal = directory.load(&["--set", &format!("{key}=-1")], &[]).unwrap_err().to_string();
         assert!(refusal.starts_with(&format!("--set: {key}: must be from ")), "{refusal}");

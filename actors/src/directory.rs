@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use crate::{
     Info, Record, UploadId,
     clock::Clock,
-    events::Events,
+    events::{Events, Watcher},
     history::History,
     hooks::{Caller, EventKind, Hooks},
     live::Live,
@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) remembered: usize,
     /// How the application hears of uploads, if it does.
     pub(crate) hooks: Option<Hooks>,
+    /// Hears which uploads end.
+    pub(crate) watcher: Option<Arc<dyn Watcher>>,
 }
 
 /// An owner that runs, as others see it.
@@ -94,7 +96,8 @@ type New = Option<Option<Arc<Caller>>>;
 pub(crate) struct Directory {
     entries: DashMap<UploadId, Entry>,
     records: quick_cache::sync::Cache<UploadId, Arc<Record>>,
-    expired: quick_cache::sync::Cache<UploadId, ()>,
+    /// With their owners.
+    expired: quick_cache::sync::Cache<UploadId, Option<Arc<str>>>,
     storage: Arc<dyn Storage>,
     histories: quick_cache::sync::Cache<UploadId, Arc<History>>,
     durability: Durability,
@@ -102,6 +105,7 @@ pub(crate) struct Directory {
     hooks: Option<Hooks>,
     tally: Arc<Tally>,
     events: Events,
+    watcher: Option<Arc<dyn Watcher>>,
     clock: Clock,
     meter: Arc<KindMeter>,
     logger: Logger,
@@ -146,7 +150,7 @@ const LEASES_PER_OWNER: u64 = 1 << 32;
 
 impl Directory {
     pub(crate) fn new(storage: Arc<dyn Storage>, config: Config, clock: Clock, logger: Logger) -> Arc<Self> {
-        let Config { durability, live, mailbox, remembered, hooks } = config;
+        let Config { durability, live, mailbox, remembered, hooks, watcher } = config;
         Arc::new(Self {
             entries: DashMap::new(),
             records: quick_cache::sync::Cache::new(remembered),
@@ -158,6 +162,7 @@ impl Directory {
             hooks,
             tally: Arc::default(),
             events: Events::default(),
+            watcher,
             clock,
             meter: meter_of::<Upload>(mailbox),
             logger,
@@ -205,6 +210,13 @@ impl Directory {
 
     pub(crate) fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// An upload takes no more bytes: it is finished, or not there any more.
+    pub(crate) fn note_end(&self, id: &UploadId) {
+        if let Some(watcher) = &self.watcher {
+            watcher.ended(id);
+        }
     }
 
     pub(crate) fn clock(&self) -> &Clock {

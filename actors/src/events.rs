@@ -16,6 +16,13 @@ use crate::UploadId;
 /// So many events wait for a listener before it loses the oldest.
 const ROOM: usize = 1024;
 
+/// Hears of each upload that takes no more bytes. Unlike a listener it misses none, and is called by the owner itself: it
+/// must be quick, and may hear of an upload more than once, or of one that never was.
+pub trait Watcher: std::fmt::Debug + Send + Sync {
+    /// The upload is finished, or not there any more.
+    fn ended(&self, id: &UploadId);
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {

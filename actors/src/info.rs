@@ -51,6 +51,10 @@ pub struct Own {
     pub finals: Vec<UploadId>,
     /// Parts in S3 that don't count, whatever a list of parts says: they failed, or lay behind one that did.
     pub dropped_parts: Vec<u16>,
+    /// Whose it is; `None` for an upload of nobody's, or of everybody's.
+    pub owner: Option<String>,
+    /// The most bytes that this upload may have, where that is less than any upload may.
+    pub max_size: Option<u64>,
 }
 
 impl Info {

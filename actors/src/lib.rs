@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod claimant;
 mod clock;
 mod directory;
 pub mod disk;
@@ -33,6 +34,7 @@ mod uploads;
 pub use upload::state::benched;
 
 pub use budget::{Budget, BudgetReport, Share};
+pub use claimant::{Claimant, Reach};
 pub use history::{HistoryReport, LINES, Level, LogLine, MarkReport, TIMELINE_BYTES, Timeline};
 pub use id::{InvalidId, MAX_ID_BYTES, UploadId};
 pub use info::{Info, Kind, Own, Record};

@@ -43,6 +43,11 @@ use told::Told;
 /// An idle owner closes its file after this long.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
+/// The lower of two limits, each of which may be missing.
+pub(crate) fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
 /// What one message brought.
 struct Pieces {
     bytes: Vec<Bytes>,
@@ -117,6 +122,8 @@ impl Upload {
     ) -> Self {
         let Opened { blob, info, stored, changed, record } = opened;
         let found = Found { length: info.length, stored, is_final: info.is_final(), finished: record.is_some() };
+        let mut policy = directory.policy();
+        policy.max_size = least(policy.max_size, info.own.as_ref().and_then(|own| own.max_size));
         let partials = match &info.kind {
             Kind::Final { partials } => partials.iter().map(|partial| (partial.clone(), None)).collect(),
             Kind::Single | Kind::Partial => BTreeMap::new(),
@@ -124,7 +131,7 @@ impl Upload {
         let told = directory.hooks().map(|hooks| Told::new(hooks.clone(), caller, stored));
         let mut upload = Self {
             id: info.id.clone(),
-            state: State::new(found, directory.policy(), directory.first_lease()),
+            state: State::new(found, policy, directory.first_lease()),
             blob,
             changed,
             record: record.map(Arc::new),
@@ -199,6 +206,11 @@ impl Upload {
         }
         self.retired = true;
         context.stop();
+    }
+
+    /// The most bytes that it may have, as it is set now.
+    fn max_size(&self) -> Option<u64> {
+        least(self.directory.live().max_size(), self.info.own.as_ref().and_then(|own| own.max_size))
     }
 
     fn own(&mut self) -> &mut Own {

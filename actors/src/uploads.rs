@@ -2,15 +2,17 @@
 
 mod admin;
 mod asking;
+mod claims;
 mod view;
 mod words;
 
 use std::{io, sync::Arc, time::Duration};
 
 use slog::{Logger, info, o};
+use tokio::sync::oneshot;
 
 use crate::{
-    Budget, Info, Kind, Own, Record, UploadId,
+    Budget, Claimant, Info, Kind, Own, Record, UploadId,
     clock::{Clock, unix_secs},
     directory::{self, Directory},
     events::Event,
@@ -22,7 +24,7 @@ use crate::{
     reaper::{Reaper, Wake},
     storage::{ErrorKind, Reader, Storage, StorageError, metered::Metered},
     upload::{
-        Upload,
+        Upload, least,
         messages::{Answered, Asker, Begin, Consulted, Inspect, Join, Peek, Reply, Snapshot, Terminate},
         state::{self, Refusal},
     },
@@ -40,6 +42,8 @@ pub struct Uploads {
     reaper: Post<Reaper>,
     /// Answers to pre-access, when that is asked for.
     accesses: Option<Arc<Accesses>>,
+    /// For whom all is asked; `None` when nobody's owner matters.
+    on_behalf_of: Option<Claimant>,
     logger: Logger,
 }
 
@@ -59,11 +63,12 @@ impl Uploads {
         };
         let asks_access = hooks.as_ref().is_some_and(|hooks| hooks.wants(EventKind::PreAccess));
         let accesses = identity.filter(|_| asks_access).map(|identity| Arc::new(Accesses::new(identity)));
-        let owners = directory::Config { durability, live, mailbox, remembered, hooks };
+        let watcher = config.watcher;
+        let owners = directory::Config { durability, live, mailbox, remembered, hooks, watcher };
         let clock = Clock::new(config.tuning.expire_after);
         let directory = Directory::new(Metered::over(storage), owners, clock, logger.clone());
         let reaper = Reaper::run(Arc::clone(&directory));
-        let uploads = Self { directory, budget: config.budget, reaper, accesses, logger };
+        let uploads = Self { directory, budget: config.budget, reaper, accesses, on_behalf_of: None, logger };
         if uploads.directory.clock().after().is_some() {
             uploads.remember_times().await;
         }
@@ -132,24 +137,23 @@ impl Uploads {
 
     async fn find(&self, id: &UploadId) -> Result<Post<Upload>, AskFailure> {
         self.directory.find(id).await.map_err(|kind| {
-            if kind == ErrorKind::NotFound && self.directory.is_known_expired(id) {
-                AskFailure::Refused(Refusal::Expired)
-            } else {
-                kind.into()
+            if kind != ErrorKind::NotFound {
+                return kind.into();
             }
+            self.directory.note_end(id);
+            let is_expired = self.directory.is_known_expired(id, self.on_behalf_of.as_ref());
+            AskFailure::Refused(if is_expired { Refusal::Expired } else { Refusal::NotFound })
         })
     }
 
     /// Asks the owner; once more when it had just retired. Only for messages that may be handled twice.
-    async fn ask<M>(
-        &self,
-        id: &UploadId,
-        make: impl Fn(tokio::sync::oneshot::Sender<Answered>) -> M,
-    ) -> Result<Reply, AskFailure>
+    async fn ask<M>(&self, id: &UploadId, make: impl Fn(Asker) -> M) -> Result<Reply, AskFailure>
     where
         M: Send + 'static,
         Upload: Receive<M>,
     {
+        let make =
+            |answer: oneshot::Sender<Answered>| make(Asker::from(answer).on_behalf_of(self.on_behalf_of.clone()));
         self.within(async {
             let mut answered = self.find(id).await?.ask(&make).await;
             if answered.as_ref().is_err_and(|failure| *failure == Unanswered::Retired) {
@@ -192,12 +196,14 @@ impl Uploads {
                 expires_at_secs,
                 finals: Vec::new(),
                 dropped_parts: Vec::new(),
+                owner: self.on_behalf_of.as_ref().map(|claimant| claimant.subject.to_string()),
+                max_size: new.max_size,
             }),
         };
         let storage = self.directory.storage();
         info.id = self.within(async { storage.reserve(&info).await.map_err(|error| self.blame(&error)) }).await?;
         if let Kind::Final { partials } = &info.kind {
-            match self.join_partials(&info.id, partials).await {
+            match self.join_partials(&info.id, partials, new.max_size).await {
                 Ok(length) => info.length = length,
                 Err(failure) => {
                     // What can't be given up now is found by the reaper.
@@ -217,7 +223,7 @@ impl Uploads {
             return Ok((created, None));
         }
         // An empty upload finishes by itself; a final one, when it can. A peek is answered after that.
-        match self.ask(&id, |asker| Peek { asker: asker.into() }).await {
+        match self.ask(&id, |asker| Peek { asker }).await {
             Ok(Reply::Peeked { record: Some(record), consulted, .. }) => Ok((of_record(&record), consulted)),
             Ok(_) => Ok((Snapshot { offset: if is_final { None } else { Some(0) }, ..created }, None)),
             // A long concatenation goes on by itself.
@@ -225,7 +231,7 @@ impl Uploads {
             Err(AskFailure::TimedOut) => Err(AskFailure::TimedOut),
             Err(failure) => {
                 // Whoever asked is told that there is no such upload, and knows no name to delete it by.
-                let _ = self.ask(&id, |asker| Terminate { asker: asker.into() }).await;
+                let _ = self.ask(&id, |asker| Terminate { asker }).await;
                 Err(failure)
             }
         }
@@ -241,13 +247,18 @@ impl Uploads {
 
     /// Notes a final upload with each partial one that is not finished, before it exists: none can end unheard. Returns
     /// the sum of their lengths, when all are known.
-    async fn join_partials(&self, final_id: &UploadId, partials: &[UploadId]) -> Result<Option<u64>, AskFailure> {
+    async fn join_partials(
+        &self,
+        final_id: &UploadId,
+        partials: &[UploadId],
+        max_size: Option<u64>,
+    ) -> Result<Option<u64>, AskFailure> {
         let mut known_length = Some(0_u64);
         for partial in partials {
-            let length = match self.directory.record(partial) {
+            let length = match self.published(partial)? {
                 Some(record) => Some(record.length),
                 None if self.directory.live().concatenation_unfinished() => {
-                    match self.ask(partial, |asker| Join { final_id: final_id.clone(), asker: asker.into() }).await? {
+                    match self.ask(partial, |asker| Join { final_id: final_id.clone(), asker }).await? {
                         Reply::Joined(length) => length,
                         _ => None,
                     }
@@ -256,7 +267,8 @@ impl Uploads {
             };
             known_length = known_length.zip(length).map(|(sum, length)| sum.saturating_add(length));
         }
-        if known_length.zip(self.directory.live().max_size()).is_some_and(|(length, max)| length > max) {
+        if known_length.zip(least(self.directory.live().max_size(), max_size)).is_some_and(|(length, max)| length > max)
+        {
             return Err(AskFailure::Refused(Refusal::MaxSizeExceeded));
         }
         Ok(known_length)
@@ -267,7 +279,7 @@ impl Uploads {
     /// # Errors
     /// [`Refusal::MismatchedOffset`] and the other refusals of an append; or what the store says.
     pub async fn begin(&self, id: &UploadId, appending: Appending) -> Result<Begun, AskFailure> {
-        if let Some(record) = self.directory.record(id) {
+        if let Some(record) = self.published(id)? {
             return complete(&record, &appending);
         }
         let Appending { offset, declared_length, announced, tentative, request_id, peer, caller } = appending;
@@ -275,7 +287,7 @@ impl Uploads {
         self.within(async {
             let make = |asker| {
                 let asker = Asker::of_request(asker, Arc::clone(&request_id), peer, caller.clone());
-                Begin { begin, asker }
+                Begin { begin, asker: asker.on_behalf_of(self.on_behalf_of.clone()) }
             };
             let mut post = self.find(id).await?;
             let mut answered = post.ask(make).await;
@@ -299,10 +311,10 @@ impl Uploads {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Expired`], or what the store says.
     pub async fn inspect(&self, id: &UploadId) -> Result<Snapshot, AskFailure> {
-        if let Some(record) = self.directory.record(id) {
+        if let Some(record) = self.published(id)? {
             return Ok(of_record(&record));
         }
-        match self.ask(id, |asker| Inspect { asker: asker.into() }).await? {
+        match self.ask(id, |asker| Inspect { asker }).await? {
             Reply::Inspected(snapshot) => Ok(*snapshot),
             _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
         }
@@ -313,10 +325,10 @@ impl Uploads {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Expired`], or what the store says.
     pub async fn record(&self, id: &UploadId) -> Result<Option<Arc<Record>>, AskFailure> {
-        if let Some(record) = self.directory.record(id) {
+        if let Some(record) = self.published(id)? {
             return Ok(Some(record));
         }
-        match self.ask(id, |asker| Peek { asker: asker.into() }).await? {
+        match self.ask(id, |asker| Peek { asker }).await? {
             Reply::Peeked { record, .. } => Ok(record),
             _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
         }
@@ -325,10 +337,10 @@ impl Uploads {
     /// When an upload expires, in seconds since the Unix epoch. Disturbs nobody; nothing when it can't be said.
     pub async fn expires_at_secs(&self, id: &UploadId) -> Option<u64> {
         self.directory.clock().after()?;
-        if let Some(record) = self.directory.record(id) {
+        if let Some(record) = self.published(id).ok()? {
             return of_record(&record).expires_at_secs;
         }
-        match self.ask(id, |asker| Peek { asker: asker.into() }).await {
+        match self.ask(id, |asker| Peek { asker }).await {
             Ok(Reply::Peeked { expires_at_secs, .. }) => expires_at_secs,
             _ => None,
         }
@@ -375,7 +387,7 @@ impl Uploads {
     }
 
     async fn end(&self, id: &UploadId, caller: Option<Arc<Caller>>) -> Result<(), AskFailure> {
-        match self.ask(id, |asker| Terminate { asker: Asker::called_by(asker, caller.clone()) }).await? {
+        match self.ask(id, |asker| Terminate { asker: asker.called_by(caller.clone()) }).await? {
             Reply::Terminated => Ok(()),
             _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
         }

@@ -77,6 +77,7 @@ fn rules() -> Rules {
         max_size: None,
         extensions: Extensions::all(),
         metadata_max_bytes: 8192,
+        screening: wharf::protocol::screening::Screening::default(),
         greeting: true,
         page: true,
     }

@@ -54,6 +54,13 @@ fn requests(text: &mut Exposition, site: &Site, report: &Report) {
     for refused in &report.refused {
         family.total(&[("status", &refused.status.to_string()), ("code", refused.code)], refused.count);
     }
+    let mut family = text.counter("wharf_check_refusals", "Requests refused for their token or by a limit, by cause.");
+    for (cause, count) in report.checked {
+        family.total(&[("cause", cause.name())], count);
+    }
+    text.counter("wharf_throttle_waits", "Reads of bodies that had to wait for a limit of bytes per second.")
+        .total(&[], site.limits.waits());
+    text.gauge("wharf_uploads_counted", "Unfinished uploads that count for a limit.").is(&[], site.limits.open());
     text.counter("wharf_requests_aborted", "Requests whose client went away before there was an answer.")
         .total(&[], report.aborted);
     text.counter("wharf_sent_bytes", "Bytes of the bodies of answers.").total(&[], report.sent_bytes);

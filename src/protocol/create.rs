@@ -20,6 +20,8 @@ pub struct CreateRequest {
     pub length: Option<u64>,
     /// What the client says about it.
     pub metadata: Metadata,
+    /// The most bytes that it may have, where its type has a limit.
+    pub max_size: Option<u64>,
     /// Its first bytes, if the request brings some (creation-with-upload).
     pub body: Option<BodyRequest>,
 }
@@ -52,7 +54,8 @@ pub struct BodyRequest {
 /// Reads the head of a POST.
 ///
 /// # Errors
-/// Whatever is wrong with it first: concatenation, length, size, metadata, then the body's size and checksum.
+/// Whatever is wrong with it first: concatenation, length, size, metadata and what it must say, then the body's size and
+/// checksum.
 pub fn parse(fields: &dyn Fields, rules: &Rules) -> Result<CreateRequest, Refusal> {
     let kind = kind(fields, rules)?;
     let is_final = matches!(kind, CreateKind::Final { .. });
@@ -65,9 +68,13 @@ pub fn parse(fields: &dyn Fields, rules: &Rules) -> Result<CreateRequest, Refusa
         return Err(Refusal::MaxSizeExceeded);
     }
     let metadata = metadata::parse(fields.first("upload-metadata"), rules.metadata_max_bytes)?;
+    let max_size = rules.screening.judge(&metadata.pairs, length, kind == CreateKind::Partial)?;
     let has_body = rules.extensions.creation_with_upload && carries_upload(fields);
     let body = if has_body { Some(body(fields, length, rules)?) } else { None };
-    Ok(CreateRequest { kind, length, metadata, body })
+    if exceeds(body.as_ref().and_then(|body| body.content_length), max_size) {
+        return Err(Refusal::MaxSizeExceeded);
+    }
+    Ok(CreateRequest { kind, length, metadata, max_size, body })
 }
 
 fn kind(fields: &dyn Fields, rules: &Rules) -> Result<CreateKind, Refusal> {
@@ -157,7 +164,10 @@ mod tests {
         let request = parse(&fields(&[("upload-length", "5"), ("upload-metadata", "a YQ==")]), &rules()).unwrap();
         let pairs = [("a".to_owned(), "a".to_owned())].into();
         let metadata = Metadata { pairs, raw: Some("a YQ==".to_owned()) };
-        assert_eq!(request, CreateRequest { kind: CreateKind::Single, length: Some(5), metadata, body: None });
+        assert_eq!(
+            request,
+            CreateRequest { kind: CreateKind::Single, length: Some(5), metadata, max_size: None, body: None }
+        );
     }
 
     #[test]
@@ -165,7 +175,7 @@ mod tests {
         let raw = "final;/files/a b";
         let partials = vec![UploadId::parse("a").unwrap(), UploadId::parse("b").unwrap()];
         let kind = CreateKind::Final { partials, raw: raw.to_owned() };
-        let expected = CreateRequest { kind, length: None, metadata: Metadata::default(), body: None };
+        let expected = CreateRequest { kind, length: None, metadata: Metadata::default(), max_size: None, body: None };
         for lines in [
             vec![("upload-concat", raw)],
             vec![("upload-concat", raw), ("upload-length", "x"), ("upload-defer-length", "1")],

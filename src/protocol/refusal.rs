@@ -48,6 +48,20 @@ pub enum Refusal {
         allow: &'static str,
     },
     UploadExists,
+    /// No token that lets in; the challenge is what `WWW-Authenticate` says.
+    Unauthorized {
+        challenge: &'static str,
+    },
+    MetadataRequired,
+    FileTypeNotAllowed,
+    /// So many uploads are open; it may be tried again in so many seconds.
+    TooManyUploads {
+        after_secs: u64,
+    },
+    /// So many uploads were created of late.
+    TooManyCreations {
+        after_secs: u64,
+    },
     Internal,
 }
 
@@ -56,7 +70,7 @@ const RETRY_AFTER_SECS: &str = "1";
 
 impl Refusal {
     /// Each of them once.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 44] = [
         Self::UnsupportedVersion,
         Self::MaxSizeExceeded,
         Self::InvalidContentType,
@@ -95,6 +109,11 @@ impl Refusal {
         Self::BadRequest,
         Self::MethodNotAllowed { allow: "" },
         Self::UploadExists,
+        Self::Unauthorized { challenge: "" },
+        Self::MetadataRequired,
+        Self::FileTypeNotAllowed,
+        Self::TooManyUploads { after_secs: 0 },
+        Self::TooManyCreations { after_secs: 0 },
         Self::Internal,
     ];
 
@@ -153,6 +172,11 @@ impl Refusal {
             Self::UnsupportedVersion => vec![("tus-version", VERSION.into())],
             Self::MethodNotAllowed { allow } => vec![("allow", allow.into())],
             Self::Overloaded => vec![("retry-after", RETRY_AFTER_SECS.into())],
+            // RFC 9110, 15.5.2: a 401 MUST say how to be let in.
+            Self::Unauthorized { challenge } => vec![("www-authenticate", challenge.into())],
+            Self::TooManyUploads { after_secs } | Self::TooManyCreations { after_secs } => {
+                vec![("retry-after", after_secs.to_string().into())]
+            }
             _ => Vec::new(),
         }
     }
@@ -212,6 +236,13 @@ impl Refusal {
             Self::MetadataTooLarge => ("ERR_METADATA_TOO_LARGE", 431, "Upload-Metadata header is too large"),
             Self::MethodNotAllowed { .. } => ("ERR_METHOD_NOT_ALLOWED", 405, "method not allowed"),
             Self::UploadExists => ("ERR_UPLOAD_EXISTS", 409, "an upload with this id exists already"),
+            Self::Unauthorized { .. } => ("ERR_UNAUTHORIZED", 401, "a valid token is needed"),
+            Self::MetadataRequired => ("ERR_METADATA_REQUIRED", 400, "metadata that is required is missing"),
+            Self::FileTypeNotAllowed => ("ERR_FILE_TYPE_NOT_ALLOWED", 415, "files of this type are not allowed"),
+            Self::TooManyUploads { .. } => ("ERR_TOO_MANY_UPLOADS", 429, "too many uploads are unfinished"),
+            Self::TooManyCreations { .. } => {
+                ("ERR_TOO_MANY_CREATIONS", 429, "too many uploads were created, try again later")
+            }
             Self::HeadTooLarge => ("ERR_HEAD_TOO_LARGE", 431, "request head too large"),
             Self::BadRequest => ("ERR_BAD_REQUEST", 400, "malformed request"),
             Self::Internal => ("ERR_INTERNAL_SERVER_ERROR", 500, "internal server error"),
@@ -295,6 +326,15 @@ mod tests {
             (Refusal::BadRequest, 400, "ERR_BAD_REQUEST: malformed request\n"),
             (ALLOW, 405, "method not allowed"),
             (Refusal::UploadExists, 409, "ERR_UPLOAD_EXISTS: an upload with this id exists already\n"),
+            (Refusal::Unauthorized { challenge: "Bearer" }, 401, "ERR_UNAUTHORIZED: a valid token is needed\n"),
+            (Refusal::MetadataRequired, 400, "ERR_METADATA_REQUIRED: metadata that is required is missing\n"),
+            (Refusal::FileTypeNotAllowed, 415, "ERR_FILE_TYPE_NOT_ALLOWED: files of this type are not allowed\n"),
+            (Refusal::TooManyUploads { after_secs: 1 }, 429, "ERR_TOO_MANY_UPLOADS: too many uploads are unfinished\n"),
+            (
+                Refusal::TooManyCreations { after_secs: 1 },
+                429,
+                "ERR_TOO_MANY_CREATIONS: too many uploads were created, try again later\n",
+            ),
             (Refusal::Internal, 500, "ERR_INTERNAL_SERVER_ERROR: internal server error\n"),
         ];
         let codes: std::collections::BTreeSet<_> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
@@ -309,6 +349,10 @@ mod tests {
         assert_eq!(Refusal::UnsupportedVersion.headers(), [("tus-version", "1.0.0".into())]);
         assert_eq!(ALLOW.headers(), [("allow", "POST".into())]);
         assert_eq!(Refusal::Overloaded.headers(), [("retry-after", "1".into())]);
+        let limited = Refusal::TooManyCreations { after_secs: 17 };
+        assert_eq!(limited.headers(), [("retry-after", "17".into())]);
+        let challenge = Refusal::Unauthorized { challenge: "Bearer" };
+        assert_eq!(challenge.headers(), [("www-authenticate", "Bearer".into())]);
         assert_eq!(Refusal::Internal.headers(), []);
     }
 

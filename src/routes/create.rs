@@ -8,7 +8,7 @@ use wharf_actors::{
 };
 
 use super::{
-    Head, Reply, Site,
+    Head, Reply, Site, admission,
     caller::caller,
     intake::{Source, Taken},
 };
@@ -27,8 +27,13 @@ pub(super) fn check(site: &Site, head: &Head<'_>) -> Result<(), Refusal> {
 }
 
 pub(super) async fn create(site: &Site, head: &Head<'_>, source: Source) -> Reply {
-    let CreateRequest { kind, length, metadata, body } = match create::parse(&head.fields, &site.config.rules) {
+    let CreateRequest { kind, length, metadata, max_size, body } = match create::parse(&head.fields, &site.config.rules)
+    {
         Ok(request) => request,
+        Err(refusal) => return Reply::refusal(refusal),
+    };
+    let seat = match admission::place(site, head) {
+        Ok(seat) => seat,
         Err(refusal) => return Reply::refusal(refusal),
     };
     let (kind, raw_concat) = match kind {
@@ -39,13 +44,14 @@ pub(super) async fn create(site: &Site, head: &Head<'_>, source: Source) -> Repl
     let id = UploadId::random();
     let raw_metadata = metadata.raw.filter(|raw| !raw.is_empty());
     let caller = caller(site, head);
-    let (metadata, place) = (metadata.pairs, None);
-    let new = NewUpload { id, length, metadata, raw_metadata, kind, raw_concat, place, caller: caller.clone() };
+    let (metadata, to) = (metadata.pairs, caller.clone());
+    let new = NewUpload { id, length, metadata, raw_metadata, kind, raw_concat, place: None, max_size, caller: to };
     let created = match site.uploads.create(new).await {
         Ok(created) => created,
         Err(failure) => return Reply::told(problem::of(failure)),
     };
     let Created { snapshot: created, response, consulted } = created;
+    admission::assign(seat, site, &created).await;
     let id = created.info.id.clone();
     let location = location::location(&id, &site.config.locations, &head.fields, head.is_secure);
     let reply = match body {
@@ -83,7 +89,7 @@ impl First<'_> {
             caller,
         };
         let taken = match site.uploads.begin(id, appending).await {
-            Ok(Begun::Lease { lease, .. }) => source.take(site, lease, body.checksum).await,
+            Ok(Begun::Lease { lease, .. }) => source.paced(site, id).take(site, lease, body.checksum).await,
             Ok(Begun::Complete { offset }) => {
                 let told = reply::created(location, Some(offset), created.expires_at_secs);
                 return Reply::new(201, told).overlaid_at_creation(response);

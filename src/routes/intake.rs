@@ -2,10 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use wharf_actors::{AskFailure, Committed, Departure, Lease, Share, Stored};
+use wharf_actors::{AskFailure, Committed, Departure, Lease, Share, Stored, UploadId};
 
 use super::Site;
 use crate::{
+    limits::{Throttle, Turn},
     problem::{self, Told},
     protocol::{
         Fields, Refusal,
@@ -28,6 +29,8 @@ const CRUMB_BYTES: usize = 1024;
 /// A body that has not been read yet.
 pub(super) struct Source {
     incoming: Option<Incoming>,
+    /// How fast it may be read; `None` for any speed.
+    throttle: Option<Throttle>,
 }
 
 /// What became of a body.
@@ -103,7 +106,12 @@ struct Intake<'a> {
 
 impl Source {
     pub(super) fn new(incoming: Option<Incoming>) -> Self {
-        Self { incoming }
+        Self { incoming, throttle: None }
+    }
+
+    /// The body of a request that appends to this upload: it is read as fast as the limits allow.
+    pub(super) fn paced(self, site: &Site, id: &UploadId) -> Self {
+        Self { throttle: Some(site.limits.throttle(id)), ..self }
     }
 
     async fn readable(&mut self) {
@@ -152,8 +160,13 @@ impl Intake<'_> {
             if readable.is_err() {
                 return End::Broken(Departure::ReadTimeout, Refusal::ReadTimeout);
             }
-            let handed_over = match self.share().await {
-                Ok(share) => self.hand_over(share),
+            let turn = match self.turn().await {
+                Ok(turn) => turn,
+                Err(end) => return end,
+            };
+            let most = turn.as_ref().map_or(usize::MAX, Turn::bytes);
+            let handed_over = match self.share(most).await {
+                Ok(share) => self.hand_over(share, turn),
                 Err(end) => Some(end),
             };
             if let Some(end) = handed_over {
@@ -162,12 +175,33 @@ impl Intake<'_> {
         }
     }
 
+    /// Waits until bytes may be read, if they come too fast. Meanwhile they stay in the socket, so that the client is slowed
+    /// down, and nothing is held for them.
+    async fn turn(&mut self) -> Result<Option<Turn>, End> {
+        let turn = self.source.throttle.as_ref().and_then(Throttle::turn);
+        let Some(at) = turn.as_ref().and_then(Turn::wait_until) else { return Ok(turn) };
+        let waiting = tokio::time::sleep_until(at.into());
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                biased;
+                end = self.lease.ended() => return Err(End::Yielded(problem::of_end(end))),
+                Some(stored) = self.in_flight.next() => {
+                    if let Err(failure) = stored {
+                        return Err(End::Yielded(self.why(failure)));
+                    }
+                }
+                () = &mut waiting => return Ok(turn),
+            }
+        }
+    }
+
     /// Memory for a whole message if there is so much, else for a small one, as soon as that is there. Nothing is read
     /// before, so that whoever waits here holds nothing.
-    async fn share(&mut self) -> Result<Share, End> {
+    async fn share(&mut self, at_most: usize) -> Result<Share, End> {
         let (budget, most) = (self.site.uploads.budget(), self.site.config.message_bytes);
         let is_crowded = budget.report().used.saturating_add(most) > CACHED_BYTES;
-        let most = if is_crowded { most.min(CROWDED_MESSAGE_BYTES) } else { most };
+        let most = if is_crowded { most.min(CROWDED_MESSAGE_BYTES) } else { most }.min(at_most);
         if let Some(share) = budget.try_take(most) {
             return Ok(share);
         }
@@ -181,7 +215,7 @@ impl Intake<'_> {
     }
 
     /// Hands over all that is there already, in one message.
-    fn hand_over(&mut self, mut share: Share) -> Option<End> {
+    fn hand_over(&mut self, mut share: Share, turn: Option<Turn>) -> Option<End> {
         let mut batch = Batch::default();
         let mut end = None;
         while end.is_none() && batch.len < share.bytes() {
@@ -191,6 +225,9 @@ impl Intake<'_> {
                 Some(Err(error)) => Some(broken(&error)),
                 Some(Ok(Some(bytes))) => self.add(&mut batch, bytes),
             };
+        }
+        if let Some(turn) = turn {
+            turn.used(batch.len);
         }
         if batch.len > 0 {
             share.shrink(batch.len);

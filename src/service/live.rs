@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use slog::{Logger, error};
+use slog::error;
 use tokio::sync::watch;
-use wharf_actors::{Tuning, Uploads, storage::StoreTuning};
+use wharf_actors::{Tuning, storage::StoreTuning};
 
-use super::{max_size, site};
+use super::{Rooms, limits, max_size};
 use crate::{
     admin,
-    metrics::Metrics,
     routes::Site,
     server::{Patience, wire::Limits},
     settings::{Settings, Timeouts},
@@ -18,12 +17,10 @@ use crate::{
 
 /// The ends from which each room hears of its settings.
 pub(super) struct Live {
-    pub(super) uploads: Uploads,
+    pub(super) rooms: Rooms,
     /// The memory budget at the start: how large the parts of an S3 store may become was settled then.
     pub(super) budget_at_start: usize,
-    pub(super) metrics: Arc<Metrics>,
     pub(super) log: telemetry::Control,
-    pub(super) logger: Logger,
     pub(super) sites: watch::Sender<Arc<Site>>,
     pub(super) patience: watch::Sender<Patience>,
     pub(super) timeouts: watch::Sender<Timeouts>,
@@ -37,10 +34,11 @@ impl Live {
         let mut bounded = settings.clone();
         let budget = &mut bounded.storage.memory_budget_bytes;
         *budget = self.budget_at_start.min(*budget);
-        match site(&bounded, self.uploads.clone(), Arc::clone(&self.metrics), self.logger.clone()) {
+        self.rooms.limits.set(limits(settings));
+        match self.rooms.site(&bounded) {
             Ok(site) => drop(self.sites.send_replace(Arc::new(site))),
             // What the checks of the settings let pass can be served.
-            Err(error) => error!(self.logger, "settings could not be applied"; "error" => %error),
+            Err(error) => error!(self.rooms.logger, "settings could not be applied"; "error" => %error),
         }
         self.patience.send_replace(patience(settings));
         self.timeouts.send_replace(settings.timeouts.clone());
@@ -48,7 +46,7 @@ impl Live {
             admin.send_modify(|config| config.update(&settings.admin));
         }
         // What the store could not do is in the log already.
-        let _ = self.uploads.reconfigure(&Tuning { max_size: max_size(&bounded), ..tuning(settings) });
+        let _ = self.rooms.uploads.reconfigure(&Tuning { max_size: max_size(&bounded), ..tuning(settings) });
     }
 }
 

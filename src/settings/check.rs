@@ -16,6 +16,7 @@ use super::{
     values::is_token,
 };
 
+mod access;
 mod admin;
 mod hooks;
 mod server;
@@ -32,6 +33,9 @@ pub(super) fn check(merged: &Merged) -> Result<(Settings, Effective), SettingsEr
     let settings = Settings {
         server: server::server(&mut reader),
         tus: tus(&mut reader),
+        auth: access::auth(&mut reader),
+        checks: access::checks(&mut reader),
+        limits: access::limits(&mut reader),
         cors: cors(&mut reader),
         storage: storage(&mut reader),
         expiration: Expiration {
@@ -246,6 +250,7 @@ fn relations(settings: &Settings, reader: &mut Reader<'_>) {
         pools.uploads.mailbox > tus.append_window,
         "pools.uploads.mailbox must be more than tus.append_window: others must reach an owner whose window is full",
     );
+    access::relations(settings, reader);
     admin::relations(settings, reader);
     hooks::relations(settings, reader);
 }
@@ -373,11 +378,13 @@ impl Reader<'_> {
         self.get(key, |values, key| values.get::<Vec<String>>(key))
     }
 
-    fn directories(&mut self, key: &str) -> Vec<PathBuf> {
+    /// Each text of a list, read.
+    fn each<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let texts = self.texts(key);
-        texts
-            .iter()
-            .filter_map(|text| directory(text).map_err(|message| self.refuse(key, format!("each {message}"))).ok())
-            .collect()
+        texts.iter().filter_map(|text| parse(text).map_err(|message| self.refuse(key, message)).ok()).collect()
+    }
+
+    fn directories(&mut self, key: &str) -> Vec<PathBuf> {
+        self.each(key, |text| directory(text).map_err(|message| format!("each {message}")))
     }
 }

@@ -49,3 +49,12 @@ impl Hooks {
         self.file.is_some() || self.http.is_some() || self.grpc.is_some()
     }
 }
+
+/// `[pools.hooks]`
+#[derive(Debug, Clone)]
+pub struct HookPool {
+    /// How many calls may be under way at once.
+    pub workers: usize,
+    /// How many calls may wait.
+    pub queue: usize,
+}

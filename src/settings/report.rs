@@ -8,7 +8,7 @@ use super::{Loaded, Origin, catalogue::CATALOGUE};
 const ORIGIN_COLUMN: usize = 44;
 
 /// Keys whose values are not shown.
-const SECRETS: &[&str] = &["admin.token", "hooks.http.url", "hooks.http.signing_key", "hooks.grpc.url"];
+const SECRETS: &[&str] = &["admin.token", "auth.token", "hooks.http.url", "hooks.http.signing_key", "hooks.grpc.url"];
 
 fn is_empty(value: &toml::Value) -> bool {
     value.as_str().is_some_and(str::is_empty)

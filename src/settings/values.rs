@@ -122,6 +122,16 @@ pub(super) fn is_host_name(text: &str) -> bool {
     is_authority(text) && (text.ends_with(']') || !text.contains(':'))
 }
 
+/// Whether a text is a type of content, or all of a kind, or all, with `*` for what may be anything.
+pub(super) fn is_type(text: &str) -> bool {
+    let Some((main, sub)) = text.split_once('/') else { return false };
+    // RFC 6838, 4.2; as the protocol reads them.
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+    let is_name = |part: &str| (1..=127).contains(&part.len()) && part.bytes().all(is_legal);
+    let is_part = |part: &str| part == "*" || is_name(part);
+    is_part(main) && is_part(sub) && (main != "*" || sub == "*")
+}
+
 /// Whether a text is a token, which is what names of methods and headers are (RFC 9110, section 5.6.2).
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
@@ -194,6 +204,16 @@ mod tests {
     #[test]
     fn a_secret_is_not_shown() {
         assert_eq!(format!("{:?}", Some(Secret::new("open sesame"))), "Some(Secret)");
+    }
+
+    #[test]
+    fn types() {
+        for text in ["image/png", "image/*", "*/*"] {
+            assert!(is_type(text), "{text}");
+        }
+        for text in ["", "image", "*", "*/png", "image/p*", "a/b/c", "a b/c", "a/", "a/b%c", "a/b|c"] {
+            assert!(!is_type(text), "{text}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod endpoint;
 mod process;
 mod response;
 pub(crate) mod soak;
+pub(crate) mod tokens;
 mod transport;
 mod way;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Directory;
-use crate::{Record, UploadId, history::History};
+use crate::{Claimant, Record, UploadId, history::History};
 
 impl Directory {
     /// Takes what is remembered of an upload, for its new owner.
@@ -37,11 +37,13 @@ impl Directory {
     }
 
     /// Keeps in mind that an upload has expired, as long as there is room.
-    pub(crate) fn remember_expired(&self, id: &UploadId) {
-        self.expired.insert(id.clone(), ());
+    pub(crate) fn remember_expired(&self, id: &UploadId, owner: Option<&str>) {
+        self.expired.insert(id.clone(), owner.map(Arc::from));
     }
 
-    pub(crate) fn is_known_expired(&self, id: &UploadId) -> bool {
-        self.expired.get(id).is_some()
+    /// Whether one who asks may know that an upload has expired.
+    pub(crate) fn is_known_expired(&self, id: &UploadId, on_behalf_of: Option<&Claimant>) -> bool {
+        let may_know = |owner: Option<Arc<str>>| on_behalf_of.is_none_or(|claimant| claimant.reaches(owner.as_deref()));
+        self.expired.get(id).is_some_and(may_know)
     }
 }

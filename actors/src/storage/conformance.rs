@@ -103,6 +103,8 @@ async fn creates_and_finds(store: &dyn Storage) {
         expires_at_secs: Some(4_102_444_800),
         finals: vec![id("f/1"), id("f2")],
         dropped_parts: vec![7],
+        owner: Some(text.to_owned()),
+        max_size: Some(u64::MAX >> 1),
     };
     let kinds = [Kind::Single, Kind::Partial, Kind::Final { partials: vec![id("p"), id("q/r"), id("p")] }];
     for (place, kind) in kinds.into_iter().enumerate() {

@@ -83,6 +83,10 @@ struct OwnDocument<'a> {
     finals: Vec<&'a str>,
     #[serde(skip_serializing_if = "<[u16]>::is_empty")]
     dropped_parts: &'a [u16],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_size: Option<u64>,
 }
 
 /// Writes `info` down.
@@ -108,6 +112,8 @@ pub(crate) fn encode(info: &Info, places: &Places<'_>) -> Result<Vec<u8>, serde_
             expires_at_secs: own.expires_at_secs,
             finals: own.finals.iter().map(UploadId::as_str).collect(),
             dropped_parts: &own.dropped_parts,
+            owner: own.owner.as_deref(),
+            max_size: own.max_size,
         }),
     };
     let mut json = Vec::with_capacity(USUAL_BYTES);
@@ -181,6 +187,8 @@ fn own(fields: &Map<String, Value>) -> Result<Own, Broken> {
         expires_at_secs: number(fields, "ExpiresAtSecs")?,
         finals: ids(fields, "Finals")?,
         dropped_parts: numbers(fields, "DroppedParts")?,
+        owner: text(fields, "Owner")?,
+        max_size: number(fields, "MaxSize")?,
     })
 }
 

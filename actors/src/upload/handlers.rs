@@ -5,8 +5,8 @@ use actix::Context;
 use super::{
     Pieces, Upload,
     messages::{
-        Append, Begin, Close, Commit, Departure, Expire, Inspect, Interrupt, Join, Look, PartialEnded, Peek, Received,
-        Release, Reply, StoreExpiry, Terminate,
+        Append, Asker, Begin, Close, Commit, Departure, Expire, Inspect, Interrupt, Join, Look, PartialEnded, Peek,
+        Received, Release, Reply, StoreExpiry, Terminate,
     },
     state::{Event, Refusal},
 };
@@ -17,12 +17,13 @@ impl Receive<Begin> for Upload {
 
     fn receive(&mut self, message: Begin, context: &mut Context<Self>) {
         trip("begin");
+        let Some(asker) = self.admit(message.asker) else { return };
         self.expire_if_due(context);
-        let max_size = self.directory.live().max_size();
+        let max_size = self.max_size();
         if self.state.max_size() != max_size {
             self.on(Event::Limit(max_size), context);
         }
-        self.on(Event::Begin(message.asker, message.begin), context);
+        self.on(Event::Begin(asker, message.begin), context);
     }
 }
 
@@ -64,8 +65,9 @@ impl Receive<Inspect> for Upload {
 
     fn receive(&mut self, message: Inspect, context: &mut Context<Self>) {
         trip("inspect");
+        let Some(asker) = self.admit(message.asker) else { return };
         self.expire_if_due(context);
-        self.on(Event::Inspect(message.asker), context);
+        self.on(Event::Inspect(asker), context);
     }
 }
 
@@ -74,10 +76,11 @@ impl Receive<Peek> for Upload {
 
     fn receive(&mut self, message: Peek, context: &mut Context<Self>) {
         trip("read");
+        let Some(asker) = self.admit(message.asker) else { return };
         self.expire_if_due(context);
         match &mut self.early_peeks {
-            Some(early) => early.push(message.asker),
-            None => self.on(Event::Peek(message.asker), context),
+            Some(early) => early.push(asker),
+            None => self.on(Event::Peek(asker), context),
         }
     }
 }
@@ -87,11 +90,12 @@ impl Receive<Terminate> for Upload {
 
     fn receive(&mut self, message: Terminate, context: &mut Context<Self>) {
         trip("terminate");
+        let Some(asker) = self.admit(message.asker) else { return };
         if let Some(told) = &mut self.told {
-            told.ended_by(message.asker.caller.clone());
+            told.ended_by(asker.caller.clone());
         }
         self.blob.give_up();
-        self.on(Event::Terminate(message.asker), context);
+        self.on(Event::Terminate(asker), context);
     }
 }
 
@@ -107,17 +111,18 @@ impl Receive<Join> for Upload {
     const MESSAGE: &'static str = "join";
 
     fn receive(&mut self, message: Join, context: &mut Context<Self>) {
+        let Some(asker) = self.admit(message.asker) else { return };
         if let Some(record) = &self.record {
             // An asker that has gone needs no answer.
-            message.asker.answer(Ok(Reply::Joined(Some(record.length))));
+            asker.answer(Ok(Reply::Joined(Some(record.length))));
         } else if self.info.kind == Kind::Partial {
             let finals = &mut self.own().finals;
             if !finals.contains(&message.final_id) {
                 finals.push(message.final_id);
             }
-            self.on(Event::Annotate(Some(message.asker)), context);
+            self.on(Event::Annotate(Some(asker)), context);
         } else {
-            message.asker.answer(Err(Refusal::NotFinished));
+            asker.answer(Err(Refusal::NotFinished));
         }
     }
 }
@@ -175,6 +180,16 @@ impl Receive<Look> for Upload {
 }
 
 impl Upload {
+    /// One who may ask. To a stranger there is no such upload, and nothing of it is disturbed.
+    fn admit(&self, asker: Asker) -> Option<Asker> {
+        if asker.on_behalf_of.as_ref().is_none_or(|claimant| claimant.may_use(&self.info)) {
+            return Some(asker);
+        }
+        // An asker that has gone needs no answer.
+        asker.answer(Err(Refusal::NotFound));
+        None
+    }
+
     /// Nobody gets anything from an upload whose time has run out, whether the reaper came by or not.
     fn expire_if_due(&mut self, context: &mut Context<Self>) {
         if !self.state.has_lease() && self.is_due() {

@@ -10,7 +10,7 @@ use super::{
     view::{LeaseReport, UploadState},
 };
 use crate::{
-    Info, Record, Share, UploadId,
+    Claimant, Info, Record, Share, UploadId,
     history::HistoryReport,
     hooks::{Caller, HookError, HookResponse},
     storage::PartReport,
@@ -29,11 +29,13 @@ pub(crate) struct Asker {
     pub(crate) peer: Option<SocketAddr>,
     /// That request, as the application is told of it.
     pub(crate) caller: Option<Arc<Caller>>,
+    /// On whose behalf; `None` when the upload's owner does not matter.
+    pub(crate) on_behalf_of: Option<Claimant>,
 }
 
 impl From<oneshot::Sender<Answered>> for Asker {
     fn from(answer: oneshot::Sender<Answered>) -> Self {
-        Self { answer, request_id: None, peer: None, caller: None }
+        Self { answer, request_id: None, peer: None, caller: None, on_behalf_of: None }
     }
 }
 
@@ -45,12 +47,17 @@ impl Asker {
         peer: Option<SocketAddr>,
         caller: Option<Arc<Caller>>,
     ) -> Self {
-        Self { answer, request_id: Some(request_id), peer, caller }
+        Self { answer, request_id: Some(request_id), peer, caller, on_behalf_of: None }
     }
 
-    /// One who asks for a request that the application may be told of.
-    pub(crate) fn called_by(answer: oneshot::Sender<Answered>, caller: Option<Arc<Caller>>) -> Self {
-        Self { caller, ..Self::from(answer) }
+    /// The same, for a request that the application may be told of.
+    pub(crate) fn called_by(self, caller: Option<Arc<Caller>>) -> Self {
+        Self { caller, ..self }
+    }
+
+    /// The same, for somebody.
+    pub(crate) fn on_behalf_of(self, claimant: Option<Claimant>) -> Self {
+        Self { on_behalf_of: claimant, ..self }
     }
 
     /// Answers; false when the asker has gone.

@@ -239,6 +239,7 @@ impl Upload {
     pub(super) fn on_finished(&mut self, length: u64) {
         info!(self.logger, "upload completed"; "length" => length);
         self.tell_finished();
+        self.directory.note_end(&self.id);
         self.directory.tally().finished.add(1);
         self.mark(Mark::Finished);
         self.remember(Level::Info, Said { message: "upload completed", offset: Some(length), ..Said::default() });
@@ -247,6 +248,7 @@ impl Upload {
 
     pub(super) fn on_deleted(&mut self, expired: bool) {
         self.tell_deleted();
+        self.directory.note_end(&self.id);
         let (offset, id, tally) = (self.state.stored(), self.id.clone(), self.directory.tally());
         let (message, event) = if expired {
             tally.expired.add(1);

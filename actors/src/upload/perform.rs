@@ -236,7 +236,8 @@ impl Upload {
                 Ok(()) => {
                     upload.on_deleted(expired);
                     if expired {
-                        upload.directory.remember_expired(&upload.id);
+                        let owner = upload.info.own.as_ref().and_then(|own| own.owner.as_deref());
+                        upload.directory.remember_expired(&upload.id, owner);
                     }
                     upload.tell_finals(None, context);
                     Ok(())

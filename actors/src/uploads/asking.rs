@@ -78,7 +78,7 @@ impl Uploads {
     async fn facts(&self, id: &UploadId) -> Result<UploadFacts, AskFailure> {
         let facts =
             |info: &Info, offset: u64| UploadFacts::new(info, offset, Some(self.directory.storage().places(info)));
-        if let Some(record) = self.directory.record(id) {
+        if let Some(record) = self.published(id)? {
             return Ok(facts(&record.info, record.length));
         }
         self.within(async {
@@ -86,7 +86,8 @@ impl Uploads {
             if looked.as_ref().is_err_and(|failure| *failure == Unanswered::Retired) {
                 looked = self.find(id).await?.ask(|answer| Look { answer }).await;
             }
-            let view = looked?.ok_or(AskFailure::Refused(Refusal::NotFound))?;
+            let view = looked?.filter(|view| self.may_use(&view.snapshot.info));
+            let view = view.ok_or(AskFailure::Refused(Refusal::NotFound))?;
             Ok(facts(&view.snapshot.info, view.snapshot.offset.unwrap_or(0)))
         })
         .await

@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+mod owners;
+
 /// A service of its own over a store, with a control file for its faults.
 struct Bed {
     uploads: Uploads,
@@ -68,7 +70,8 @@ impl Bed {
         let control = directory.path().join("faults");
         let faulty = Arc::new(Faulty::new(store.clone(), Faults::at(&control)));
         let budget = Arc::new(Budget::new(tuning.memory_budget));
-        let config = Config { durability: Durability::Complete, budget, tuning, remembered: 16, hooks };
+        let (durability, remembered, watcher) = (Durability::Complete, 16, None);
+        let config = Config { durability, budget, tuning, remembered, hooks, watcher };
         let uploads = Uploads::start(faulty, config, Logger::root(slog::Discard, o!())).await.unwrap();
         Self { uploads, store, control, directory }
     }
@@ -76,8 +79,8 @@ impl Bed {
     fn new_upload(name: &str, length: Option<u64>) -> NewUpload {
         let metadata = [("filename".to_owned(), format!("{name}.bin"))].into();
         let id = UploadId::parse(name).unwrap();
-        let (raw_metadata, raw_concat, place, caller) = (None, None, None, None);
-        NewUpload { id, length, metadata, raw_metadata, kind: Kind::Single, raw_concat, place, caller }
+        let (raw_metadata, raw_concat, place, caller, max_size) = (None, None, None, None, None);
+        NewUpload { id, length, metadata, raw_metadata, kind: Kind::Single, raw_concat, place, caller, max_size }
     }
 
     async fn create(&self, name: &str, length: Option<u64>) -> UploadId {

@@ -28,6 +28,8 @@ pub struct Config {
     pub remembered: usize,
     /// How the application hears of uploads, if it does.
     pub hooks: Option<hooks::Config>,
+    /// Hears which uploads end.
+    pub watcher: Option<Arc<dyn crate::events::Watcher>>,
 }
 
 /// Why a request got nothing.
@@ -116,6 +118,8 @@ pub struct NewUpload {
     pub place: Option<String>,
     /// The request, as the application is told of it; see [`Uploads::wants_callers`](super::Uploads::wants_callers).
     pub caller: Option<Arc<Caller>>,
+    /// The most bytes that it may have, where that is less than any upload may.
+    pub max_size: Option<u64>,
 }
 
 /// What came of creating an upload.

@@ -16,13 +16,7 @@ const TOKEN_MAX: usize = 1024;
 
 pub(super) fn admin(reader: &mut Reader<'_>) -> Admin {
     let bind = server::bind(reader, "admin.bind");
-    let token = reader.parsed("admin.token", None, |text| match text {
-        "" => Ok(None),
-        _ if (TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Ok(Some(Secret::new(text)))
-        }
-        _ => Err(format!("must be {TOKEN_MIN} to {TOKEN_MAX} letters, digits and signs of ASCII, without spaces")),
-    });
+    let token = token(reader, "admin.token");
     let hosts = reader.texts("admin.hosts");
     for wrong in hosts.iter().filter(|host| !is_host_name(host)) {
         reader.refuse("admin.hosts", format!("must be names of hosts or addresses, without ports; {wrong:?} is none"));
@@ -36,6 +30,17 @@ pub(super) fn admin(reader: &mut Reader<'_>) -> Admin {
         hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
         mailbox_slow: Duration::from_millis(reader.whole("admin.mailbox_slow_ms", 1..=600_000).unsigned_abs()),
     }
+}
+
+/// A token that must be shown, if one is set.
+pub(super) fn token(reader: &mut Reader<'_>, key: &str) -> Option<Secret> {
+    reader.parsed(key, None, |text| match text {
+        "" => Ok(None),
+        _ if (TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(Some(Secret::new(text)))
+        }
+        _ => Err(format!("must be {TOKEN_MIN} to {TOKEN_MAX} letters, digits and signs of ASCII, without spaces")),
+    })
 }
 
 pub(super) fn relations(settings: &Settings, reader: &mut Reader<'_>) {

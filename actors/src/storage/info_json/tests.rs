@@ -58,8 +58,10 @@ fn own_fields_stand_behind_tusds() {
         expires_at_secs: Some(9),
         finals: vec![id("f")],
         dropped_parts: vec![3, 4],
+        owner: Some("ann".to_owned()),
+        max_size: Some(5),
     });
-    let own = r#""Wharf":{"RawMetadata":"a","RawConcat":"partial","Finished":true,"ExpiresAtSecs":9,"Finals":["f"],"DroppedParts":[3,4]}}"#;
+    let own = r#""Wharf":{"RawMetadata":"a","RawConcat":"partial","Finished":true,"ExpiresAtSecs":9,"Finals":["f"],"DroppedParts":[3,4],"Owner":"ann","MaxSize":5}}"#;
     assert!(text(&partial).ends_with(own), "{}", text(&partial));
 }
 
@@ -118,16 +120,19 @@ fn any_kind() -> impl Strategy<Value = Kind> {
 }
 
 fn any_own() -> impl Strategy<Value = Own> {
-    let texts = (any::<Option<String>>(), any::<Option<String>>());
+    let texts = (any::<Option<String>>(), any::<Option<String>>(), any::<Option<String>>());
     let lists = (proptest::collection::vec(any_id(), 0..3), proptest::collection::vec(any::<u16>(), 0..3));
-    (texts, any::<bool>(), any::<Option<u64>>(), lists).prop_map(
-        |((raw_metadata, raw_concat), finished, expires_at_secs, (finals, dropped_parts))| Own {
+    let numbers = (any::<Option<u64>>(), any::<Option<u64>>());
+    (texts, any::<bool>(), numbers, lists).prop_map(
+        |((raw_metadata, raw_concat, owner), finished, (expires_at_secs, max_size), (finals, dropped_parts))| Own {
             raw_metadata,
             raw_concat,
             finished,
             expires_at_secs,
             finals,
             dropped_parts,
+            owner,
+            max_size,
         },
     )
 }
