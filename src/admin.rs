@@ -5,6 +5,7 @@ mod access;
 mod answer;
 mod events;
 mod exposition;
+mod hooks;
 mod login;
 mod mailboxes;
 mod metrics;
@@ -213,6 +214,7 @@ impl Desk {
         match route {
             Route::Mailboxes => return mailboxes::mailboxes(site, query),
             Route::Uploads => return uploads::list(site, query).await,
+            Route::Hooks => return hooks::hooks(site, query).await,
             Route::Events => return events::events(self, query, self.pass(request, cookies)),
             _ => query.end()?,
         }
@@ -230,7 +232,11 @@ impl Desk {
             Route::Pools => Ok(pools::pools(site)),
             Route::Recent => Ok(self.trail.recent()),
             Route::Reload => reloading::reload(site, peer).await,
-            Route::Mailboxes | Route::Uploads | Route::Events => Err(Problem::not_found("asked for above")),
+            Route::RetryEvents => hooks::retry(site, peer).await,
+            Route::RetryEvent(event_id) => hooks::retry_one(site, &event_id, peer).await,
+            Route::Mailboxes | Route::Uploads | Route::Events | Route::Hooks => {
+                Err(Problem::not_found("asked for above"))
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ fn the_public_address_knows_nothing_of_it() {
 #[test]
 fn without_a_token_on_loopback_nobody_need_log_in() {
     let server = Server::start_watched(&[]);
-    for path in ["/mailboxes", "/uploads", "/pools", "/recent", "/metrics"] {
+    for path in ["/mailboxes", "/uploads", "/pools", "/hooks", "/recent", "/metrics"] {
         let response = server.ask("GET", path);
         assert_eq!(response.status, 200, "{path}");
         guarded_by_headers(&response);
@@ -134,6 +134,9 @@ fn a_token_must_be_shown_and_must_be_right() {
         ("DELETE", "/uploads/x"),
         ("POST", "/uploads/x/interrupt"),
         ("POST", "/reload"),
+        ("GET", "/hooks"),
+        ("POST", "/hooks/retry"),
+        ("POST", "/hooks/x/retry"),
         ("GET", "/recent"),
         ("GET", "/events"),
         ("GET", "/no/such/path"),
@@ -249,7 +252,14 @@ fn another_host_or_origin_gets_nothing() {
         }
     }
     for origin in ["http://evil.example", "null", "http://localhost:1", "http://127.0.0.1", "file://"] {
-        for (method, path) in [("GET", "/pools"), ("POST", "/reload"), ("DELETE", "/uploads/x"), ("POST", "/login")] {
+        for (method, path) in [
+            ("GET", "/pools"),
+            ("POST", "/reload"),
+            ("DELETE", "/uploads/x"),
+            ("POST", "/login"),
+            ("POST", "/hooks/retry"),
+            ("POST", "/hooks/x/retry"),
+        ] {
             refused(&with(&[("Origin", origin)], method, path), 403, "forbidden");
         }
     }
@@ -276,6 +286,12 @@ fn odd_requests_are_answered_as_json() {
     for query in ["?state=all", "?limit=0", "?min_bytes=-1", "?older_than_secs=1.5", "?x"] {
         refused(&server.ask("GET", &format!("/uploads{query}")), 400, "bad_request");
     }
+    for query in ["?state=owed", "?state=", "?limit=1001", "?limit=-1", "?kind=post-finish"] {
+        refused(&server.ask("GET", &format!("/hooks{query}")), 400, "bad_request");
+    }
+    refused(&server.ask("POST", "/hooks/retry?all=1"), 400, "bad_request");
+    refused(&server.ask("POST", "/hooks/%ff/retry"), 404, "not_found");
+    assert_eq!(server.ask("GET", "/hooks/x/retry").the("Allow"), "POST");
     refused(&server.ask("GET", "/uploads?cursor=x"), 404, "not_found");
     for path in ["/healthz?x=1", "/metrics?x", "/events?only=nothing", "/pools?a=b"] {
         refused(&server.ask("GET", path), 400, "bad_request");

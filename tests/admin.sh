@@ -34,7 +34,9 @@ trap end EXIT
 promtool check rules deploy/alerts.yml
 
 cd "$work"
-"$wharf" --bind 127.0.0.1:0 --dir data --set admin.bind=127.0.0.1:0 --set "admin.token=$token" >stdout 2>stderr &
+# Nobody is there to be told that an upload is finished, so that this is owed.
+hooks=(--set hooks.events=post-finish --set hooks.http.url=http://127.0.0.1:9/ --set hooks.http.attempts=1)
+"$wharf" --bind 127.0.0.1:0 --dir data --set admin.bind=127.0.0.1:0 --set "admin.token=$token" "${hooks[@]}" >stdout 2>stderr &
 server=$!
 for ((tries = 0; tries < 600; tries++)); do
   grep -q '^and tells of itself at' stdout && break
@@ -53,6 +55,10 @@ for body in hello '' world '' again ''; do
   ids+=("$location")
 done
 curl --silent --output /dev/null "$base/none"
+# The same with the events that the application was not told.
+owed=$(curl --silent --show-error --fail --header "Authorization: Bearer $token" "$admin/hooks" |
+  grep -Eo '"event_id":"[^"]+"' | cut -d '"' -f 4)
+[[ -n $owed ]]
 
 for format in text/plain application/openmetrics-text; do
   curl --silent --show-error --fail --header "Authorization: Bearer $token" --header "Accept: $format" "$admin/metrics" >metrics
@@ -60,13 +66,23 @@ for format in text/plain application/openmetrics-text; do
 done
 [[ $(tail -n 1 metrics) == '# EOF' ]]
 
-# Among invented ids, some that there are.
+# Among invented ids and names of events, some that there are.
 list=$(printf '"%s", ' "${ids[@]}")
+# shellcheck disable=SC2086 # a name has no spaces
+events=$(printf '"%s", ' $owed)
 cat >schemathesis.toml <<END
 [dictionaries.ids]
 values = [${list%, }]
 
+[dictionaries.events]
+values = [${events%, }]
+
+# A body that is too large is refused as such.
+[checks]
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
+
 [parameters]
+"path.event_id" = { dictionary = "events", probability = 0.5 }
 "path.id" = { dictionary = "ids", probability = 0.5 }
 END
 "$environment/bin/schemathesis" --config-file schemathesis.toml run "$admin/openapi.json" --url "$admin" \

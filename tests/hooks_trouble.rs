@@ -158,8 +158,8 @@ fn an_application_that_is_not_there_is_an_error_at_once() {
 
 fn script(server_directory: &std::path::Path, name: &str, text: &str) {
     let path = server_directory.join(name);
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(&path, text).expect("a script");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a script");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_types, reason = "the one map that is shared")]
 
 mod memory;
+mod roster;
 
 use std::sync::{
     Arc, Weak,
@@ -432,30 +433,5 @@ impl Directory {
         for post in self.owners() {
             post.tell(Close);
         }
-    }
-
-    /// All owners that run.
-    pub(crate) fn owners(&self) -> Vec<Post<Upload>> {
-        self.entries
-            .iter()
-            .filter_map(|entry| match entry.value() {
-                Entry::Running { owner, .. } => Some(owner.post.clone()),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// What runs, without a look at its upload.
-    pub(crate) fn owner(&self, id: &UploadId) -> Option<Owner> {
-        self.entries.get(id).and_then(|entry| entry.owner().cloned())
-    }
-
-    /// All owners that run, with their uploads: those whose ids lie behind `after`, in no order.
-    pub(crate) fn owners_behind(&self, after: &str) -> Vec<(UploadId, Owner)> {
-        self.entries
-            .iter()
-            .filter(|entry| entry.key().as_str() > after)
-            .filter_map(|entry| Some((entry.key().clone(), entry.owner()?.clone())))
-            .collect()
     }
 }

@@ -52,6 +52,10 @@ impl Problem {
         Self::not_found("no such upload")
     }
 
+    pub(super) fn no_event() -> Self {
+        Self::not_found("no such event waits for its next try")
+    }
+
     pub(super) fn method(allow: &'static str) -> Self {
         Self { allow: Some(allow), ..Self::new(405, "method_not_allowed", format!("the methods here are {allow}")) }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use wharf_actors::{
+    hooks::HooksReport,
     post::{GaugeReport, KindReport, PoolReport, Spread},
     storage::{BOUNDS as STORE_BOUNDS, StoreReport},
 };
@@ -11,6 +12,7 @@ use wharf_actors::{
 use super::{
     Site, answer,
     exposition::{Exposition, Format, Value},
+    hooks,
     mailboxes::Seen,
     process::Process,
 };
@@ -25,10 +27,12 @@ pub(super) fn metrics(site: &Site, request: &HttpRequest) -> HttpResponse {
     let seen = Seen::now(site);
     mailboxes(&mut text, &seen);
     dwell(&mut text, &seen);
-    let store = site.uploads.store_report();
-    pools(&mut text, &store.pools);
+    pools(&mut text, &site.uploads.pools());
     memory(&mut text, site);
-    operations(&mut text, &store);
+    operations(&mut text, &site.uploads.store_report());
+    let hooks = site.uploads.hooks_report();
+    hook_calls(&mut text, hooks.as_ref());
+    outbox(&mut text, hooks.as_ref());
     own(&mut text, site);
     process(&mut text);
     answer::text(format.media_type(), text.finish())
@@ -197,6 +201,49 @@ fn operations(text: &mut Exposition, report: &StoreReport) {
         text.counter("wharf_store_retries", "Calls of S3 that were tried again, by what was wrong before.");
     for (reason, count) in &report.retries {
         family.total(&[("reason", reason)], *count);
+    }
+}
+
+/// Without hooks the families are named, and have no samples.
+fn hook_calls(text: &mut Exposition, report: Option<&HooksReport>) {
+    let calls = report.map(|report| report.calls.as_slice()).unwrap_or_default();
+    let mut family = text.counter("wharf_hook_calls", "Calls of hooks that have ended, or could not begin.");
+    for of in calls {
+        family.total(&[("hook", of.operation)], of.count);
+    }
+    let mut family = text.counter("wharf_hook_errors", "Calls of hooks that failed, by cause.");
+    for of in calls {
+        for (cause, count) in hooks::failures(of) {
+            family.total(&[("hook", of.operation), ("cause", cause)], count);
+        }
+    }
+    let mut family = text.histogram("wharf_hook_duration_seconds", "How long calls of hooks took, retries included.");
+    for of in calls {
+        family.buckets(&[("hook", of.operation)], &STORE_BOUNDS, &of.buckets, (of.count, of.sum));
+    }
+    let mut family = text.gauge("wharf_hook_calls_under_way", "Calls of hooks that have begun and not ended.");
+    for of in calls {
+        family.is(&[("hook", of.operation)], of.under_way);
+    }
+}
+
+fn outbox(text: &mut Exposition, report: Option<&HooksReport>) {
+    let mut gauge = |name: &str, help: &str, value: fn(&HooksReport) -> Value| {
+        let mut family = text.gauge(name, help);
+        if let Some(report) = report {
+            family.is(&[], value(report));
+        }
+    };
+    let help = "Events in the outbox whose upload has not come to that end yet.";
+    gauge("wharf_hook_events_noted", help, |report| report.noted.into());
+    let help = "Events in the outbox that the application is still to be told of.";
+    gauge("wharf_hook_events_owed", help, |report| report.owed.into());
+    let help = "How long ago the oldest of them happened; 0 when there is none.";
+    gauge("wharf_hook_events_oldest_age_seconds", help, |report| report.oldest_owed.unwrap_or_default().into());
+    let help = "Events that were dropped because too many calls of hooks waited.";
+    let mut family = text.counter("wharf_hook_events_dropped", help);
+    if let Some(report) = report {
+        family.total(&[], report.dropped);
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) struct File {
     text: &'static str,
 }
 
-static FILES: [File; 16] = [
+static FILES: [File; 17] = [
     File { path: "/", media_type: "text/html; charset=utf-8", text: include_str!("page/index.html") },
     File { path: "/app.js", media_type: SCRIPT, text: include_str!("page/app.js") },
     File { path: "/style.css", media_type: "text/css; charset=utf-8", text: include_str!("page/style.css") },
@@ -25,6 +25,7 @@ static FILES: [File; 16] = [
     File { path: "/page/dialogs.js", media_type: SCRIPT, text: include_str!("page/dialogs.js") },
     File { path: "/page/dom.js", media_type: SCRIPT, text: include_str!("page/dom.js") },
     File { path: "/page/flight.js", media_type: SCRIPT, text: include_str!("page/flight.js") },
+    File { path: "/page/hooks.js", media_type: SCRIPT, text: include_str!("page/hooks.js") },
     File { path: "/page/list.js", media_type: SCRIPT, text: include_str!("page/list.js") },
     File { path: "/page/machine.js", media_type: SCRIPT, text: include_str!("page/machine.js") },
     File { path: "/page/overview.js", media_type: SCRIPT, text: include_str!("page/overview.js") },

@@ -26,6 +26,9 @@ pub(super) enum Route {
     InterruptUpload(UploadId),
     Pools,
     Reload,
+    Hooks,
+    RetryEvents,
+    RetryEvent(String),
     Events,
 }
 
@@ -42,7 +45,8 @@ impl Route {
 
     /// Whether it changes something.
     pub(super) fn is_change(&self) -> bool {
-        matches!(self, Self::Login | Self::Logout | Self::DeleteUpload(_) | Self::InterruptUpload(_) | Self::Reload)
+        matches!(self, Self::Login | Self::Logout | Self::Reload | Self::RetryEvents | Self::RetryEvent(_))
+            || matches!(self, Self::DeleteUpload(_) | Self::InterruptUpload(_))
     }
 }
 
@@ -60,6 +64,7 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
         "/mailboxes" => fixed(Route::Mailboxes),
         "/uploads" => fixed(Route::Uploads),
         "/pools" => fixed(Route::Pools),
+        "/hooks" => fixed(Route::Hooks),
         "/recent" => fixed(Route::Recent),
         "/session" => fixed(Route::Session),
         // A stream has no end that HEAD could leave out.
@@ -68,12 +73,29 @@ pub(super) fn route(method: &str, path: &str) -> Result<Route, Problem> {
         "/login" => posted(Route::Login),
         "/logout" => posted(Route::Logout),
         "/reload" => posted(Route::Reload),
-        _ => page::file(path).map_or_else(|| upload(method, path), |file| fixed(Route::Page(file))),
+        "/hooks/retry" => posted(Route::RetryEvents),
+        _ => match page::file(path) {
+            Some(file) => fixed(Route::Page(file)),
+            None => path.strip_prefix("/hooks/").map_or_else(|| upload(method, path), |rest| event(method, rest)),
+        },
     }
 }
 
+fn nowhere() -> Problem {
+    Problem::not_found("there is nothing here; /openapi.json says what is")
+}
+
+fn event(method: &str, rest: &str) -> Result<Route, Problem> {
+    let segment = rest.strip_suffix("/retry").filter(|segment| !segment.contains('/')).ok_or_else(nowhere)?;
+    if method != "POST" {
+        return Err(Problem::method("POST"));
+    }
+    // What can't be read names no event.
+    let event_id = percent::decode(segment).filter(|event_id| !event_id.is_empty());
+    event_id.map(|event_id| Route::RetryEvent(event_id.into_owned())).ok_or_else(Problem::no_event)
+}
+
 fn upload(method: &str, path: &str) -> Result<Route, Problem> {
-    let nowhere = || Problem::not_found("there is nothing here; /openapi.json says what is");
     let rest = path.strip_prefix("/uploads/").ok_or_else(nowhere)?;
     let (segment, is_interrupt) = match rest.split_once('/') {
         None => (rest, false),
@@ -123,6 +145,25 @@ mod tests {
     }
 
     #[test]
+    fn events_are_named_by_one_segment() {
+        for (path, expected) in [
+            ("/hooks/0a1b/retry", Ok(Route::RetryEvent("0a1b".to_owned()))),
+            ("/hooks/a%2Fb/retry", Ok(Route::RetryEvent("a/b".to_owned()))),
+            ("/hooks/retry/retry", Ok(Route::RetryEvent("retry".to_owned()))),
+            ("/hooks/retry", Ok(Route::RetryEvents)),
+            ("/hooks//retry", Err(404)),
+            ("/hooks/%ff/retry", Err(404)),
+            ("/hooks/a/b/retry", Err(404)),
+            ("/hooks/a", Err(404)),
+            ("/hooks/", Err(404)),
+        ] {
+            let found = route("POST", path).map_err(|problem| problem.status);
+            assert_eq!(found.clone().is_ok_and(|route| route.is_change()), expected.is_ok(), "{path}");
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+
+    #[test]
     fn other_methods_are_told_which_there_are() {
         for (method, path, allow) in [
             ("POST", "/", "GET, HEAD"),
@@ -134,6 +175,9 @@ mod tests {
             ("PATCH", "/uploads/a", "GET, HEAD, DELETE"),
             ("DELETE", "/uploads/a/interrupt", "POST"),
             ("PUT", "/uploads", "GET, HEAD"),
+            ("POST", "/hooks", "GET, HEAD"),
+            ("GET", "/hooks/retry", "POST"),
+            ("GET", "/hooks/0a1b/retry", "POST"),
         ] {
             let problem = route(method, path).unwrap_err();
             assert_eq!((problem.status, problem.allow), (405, Some(allow)), "{method} {path}");

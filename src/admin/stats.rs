@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::{sync::watch, time::MissedTickBehavior};
 
 use super::{
-    Site,
+    Site, hooks,
     mailboxes::Seen,
     pools::{self, Memory, Pool},
     units,
@@ -41,6 +41,8 @@ struct Stats {
     uploads: Totals,
     interruptions: Vec<Interrupted>,
     store_failures: Vec<Failed>,
+    /// Nothing where there are no hooks.
+    hooks: Option<hooks::Stats>,
     log_lines_dropped_total: u64,
 }
 
@@ -219,6 +221,7 @@ impl Stats {
             },
             interruptions: interruptions.map(|(cause, count)| Interrupted { cause: cause.name(), count }).collect(),
             store_failures: failures.collect(),
+            hooks: site.uploads.hooks_report().as_ref().map(hooks::Stats::from),
             log_lines_dropped_total: site.log.dropped(),
         };
         (stats, mark)

@@ -37,6 +37,33 @@ const AT_THE_START: &[&str] = &[
     "storage.s3.attempt_secs",
     "expiration.scan_entries",
     "pools.uploads.arbiters",
+    "hooks.events",
+    "hooks.progress_interval_ms",
+    "hooks.identity_headers",
+    "hooks.file.directory",
+    "hooks.file.timeout_secs",
+    "hooks.file.max_response_bytes",
+    "hooks.http.url",
+    "hooks.http.forward_headers",
+    "hooks.http.signing_key",
+    "hooks.http.max_response_bytes",
+    "hooks.http.attempts",
+    "hooks.http.backoff_ms",
+    "hooks.http.timeout_secs",
+    "hooks.http.ca_file",
+    "hooks.http.client_certificate",
+    "hooks.http.client_key",
+    "hooks.http.verify",
+    "hooks.grpc.url",
+    "hooks.grpc.forward_headers",
+    "hooks.grpc.max_response_bytes",
+    "hooks.grpc.attempts",
+    "hooks.grpc.backoff_ms",
+    "hooks.grpc.timeout_secs",
+    "hooks.grpc.ca_file",
+    "hooks.grpc.client_certificate",
+    "hooks.grpc.client_key",
+    "hooks.grpc.verify",
     "admin.enabled",
     "admin.bind",
     "admin.unix_mode",
@@ -103,7 +130,6 @@ fn waits(key: &str, running: &Loaded, read: &Loaded) -> bool {
     };
     let is_of = |section: &str| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
     AT_THE_START.contains(&key)
-        || key.starts_with("hooks.")
         || TLS.iter().any(|section| is_of(section) && counts(running, section) != counts(read, section))
 }
 
@@ -195,6 +221,8 @@ mod tests {
         "pools.disk.queue",
         "pools.s3.workers",
         "pools.s3.per_upload",
+        "pools.hooks.workers",
+        "pools.hooks.queue",
         "pools.s3.queue",
         "timeouts.head_secs",
         "timeouts.body_read_secs",

@@ -39,7 +39,7 @@ pub(crate) struct Heard {
 
 impl Heard {
     pub(crate) fn kind(&self) -> &str {
-        self.call["Type"].as_str().unwrap()
+        self.call["Type"].as_str().expect("a kind")
     }
 
     pub(crate) fn upload(&self) -> &Value {
@@ -58,12 +58,13 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// One that reacts by a rule.
     pub(crate) fn start(rule: impl Fn(&Heard) -> Reaction + Send + Sync + 'static) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), rule)
+        Self::on(TcpListener::bind("127.0.0.1:0").expect("a port"), rule)
     }
 
     /// The same, at a place that was taken before.
     pub(crate) fn on(listener: TcpListener, rule: impl Fn(&Heard) -> Reaction + Send + Sync + 'static) -> Self {
-        let (address, heard) = (listener.local_addr().unwrap(), Arc::<(Mutex<Vec<Heard>>, Condvar)>::default());
+        let (address, heard) =
+            (listener.local_addr().expect("an address"), Arc::<(Mutex<Vec<Heard>>, Condvar)>::default());
         let (rule, shared): (Arc<Rule>, _) = (Arc::new(rule), Arc::clone(&heard));
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
@@ -81,7 +82,7 @@ impl Endpoint {
 
     /// All calls so far.
     pub(crate) fn heard(&self) -> Vec<Heard> {
-        self.heard.0.lock().unwrap().clone()
+        self.heard.0.lock().expect("no thread has panicked").clone()
     }
 
     /// How often an event was heard that has this name.
@@ -97,14 +98,14 @@ impl Endpoint {
     /// Waits until a call was heard that is looked for.
     pub(crate) fn wait(&self, is_meant: impl Fn(&Heard) -> bool) -> Heard {
         let (heard, news) = &*self.heard;
-        let (mut heard, deadline) = (heard.lock().unwrap(), Instant::now() + PATIENCE);
+        let (mut heard, deadline) = (heard.lock().expect("no thread has panicked"), Instant::now() + PATIENCE);
         loop {
             if let Some(found) = heard.iter().find(|heard| is_meant(heard)) {
                 return found.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "not heard; but {heard:#?}");
-            heard = news.wait_timeout(heard, left).unwrap().0;
+            heard = news.wait_timeout(heard, left).expect("no thread has panicked").0;
         }
     }
 
@@ -115,11 +116,11 @@ impl Endpoint {
 }
 
 fn serve(connection: TcpStream, rule: &Rule, shared: &(Mutex<Vec<Heard>>, Condvar)) {
-    let mut writer = connection.try_clone().unwrap();
+    let mut writer = connection.try_clone().expect("a second handle");
     let mut reader = BufReader::new(connection);
     while let Some(heard) = read(&mut reader) {
         let reaction = rule(&heard);
-        shared.0.lock().unwrap().push(heard);
+        shared.0.lock().expect("no thread has panicked").push(heard);
         shared.1.notify_all();
         let written = match reaction {
             Reaction::Answer(status, verdict) => {

@@ -26,6 +26,8 @@ pub struct Owed {
     pub happened: Option<SystemTime>,
     /// What it waits for.
     pub state: OwedState,
+    /// How long it still waits for its next try; for nothing, when it is time and others go before it.
+    pub next_try: Option<Duration>,
     /// How often it was tried in vain.
     pub tries: u32,
     /// Why the last try failed.
@@ -37,10 +39,25 @@ pub struct Owed {
 pub enum OwedState {
     /// The upload has not come to this end yet.
     Noted,
-    /// Its next try, for so long; for nothing, when it is time and others go before it.
-    Waiting(Duration),
+    /// Its next try.
+    Waiting,
     /// The answer of the application.
     UnderWay,
+}
+
+impl OwedState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Noted, Self::Waiting, Self::UnderWay];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Noted => "noted",
+            Self::Waiting => "waiting",
+            Self::UnderWay => "under_way",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +65,16 @@ enum State {
     Noted,
     Waiting { due_nanos: u64 },
     UnderWay,
+}
+
+impl State {
+    fn told(self) -> OwedState {
+        match self {
+            Self::Noted => OwedState::Noted,
+            Self::Waiting { .. } => OwedState::Waiting,
+            Self::UnderWay => OwedState::UnderWay,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -67,14 +94,19 @@ pub(super) struct Docket {
     uploads: HashMap<String, BTreeSet<String>>,
     /// Those that wait, the next one first.
     waiting: BTreeSet<(u64, String)>,
-    /// How many are noted only.
-    noted: usize,
+    /// All but those that are noted only, the oldest first.
+    owed: BTreeSet<String>,
 }
 
 impl Docket {
     /// How many are noted, and how many owed.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.noted, self.entries.len() - self.noted)
+        (self.entries.len() - self.owed.len(), self.owed.len())
+    }
+
+    /// When the oldest of those that are owed happened.
+    pub(super) fn oldest_owed(&self) -> Option<SystemTime> {
+        self.owed.first().and_then(|event_id| happened(event_id))
     }
 
     /// The name of the event of this kind that is noted for an upload: `fresh`, if there is none yet.
@@ -95,7 +127,6 @@ impl Docket {
         let entry = Entry { kind, upload, state: State::Noted, tries: 0, last_error: None };
         debug_assert!(!self.entries.contains_key(&event_id), "a name is given twice");
         self.entries.insert(event_id, entry);
-        self.noted += 1;
     }
 
     /// Whether there is such an event.
@@ -107,7 +138,7 @@ impl Docket {
     pub(super) fn owe(&mut self, event_id: &str, now_nanos: u64) {
         if let Some(entry) = self.entries.get_mut(event_id).filter(|entry| entry.state == State::Noted) {
             entry.state = State::Waiting { due_nanos: now_nanos };
-            self.noted -= 1;
+            self.owed.insert(event_id.to_owned());
             self.waiting.insert((now_nanos, event_id.to_owned()));
         }
     }
@@ -115,10 +146,9 @@ impl Docket {
     /// The event is there no more. False when it was not.
     pub(super) fn remove(&mut self, event_id: &str) -> bool {
         let Some(entry) = self.entries.remove(event_id) else { return false };
-        match entry.state {
-            State::Noted => self.noted -= 1,
-            State::Waiting { due_nanos } => drop(self.waiting.remove(&(due_nanos, event_id.to_owned()))),
-            State::UnderWay => {}
+        self.owed.remove(event_id);
+        if let State::Waiting { due_nanos } = entry.state {
+            self.waiting.remove(&(due_nanos, event_id.to_owned()));
         }
         if let Some(ids) = self.uploads.get_mut(&entry.upload) {
             ids.remove(event_id);
@@ -182,24 +212,23 @@ impl Docket {
         late.len()
     }
 
-    /// The events, the oldest first.
-    pub(super) fn list(&self, limit: usize, now_nanos: u64) -> Vec<Owed> {
+    /// The events, the oldest first: those that wait for this, or all.
+    pub(super) fn list(&self, state: Option<OwedState>, limit: usize, now_nanos: u64) -> Vec<Owed> {
+        let is_wanted = |entry: &Entry| state.is_none_or(|state| state == entry.state.told());
         let owed = |(event_id, entry): (&String, &Entry)| Owed {
             event_id: event_id.clone(),
             kind: entry.kind,
             upload: entry.upload.clone(),
             happened: happened(event_id),
-            state: match entry.state {
-                State::Noted => OwedState::Noted,
-                State::Waiting { due_nanos } => {
-                    OwedState::Waiting(Duration::from_nanos(due_nanos.saturating_sub(now_nanos)))
-                }
-                State::UnderWay => OwedState::UnderWay,
+            state: entry.state.told(),
+            next_try: match entry.state {
+                State::Waiting { due_nanos } => Some(Duration::from_nanos(due_nanos.saturating_sub(now_nanos))),
+                State::Noted | State::UnderWay => None,
             },
             tries: entry.tries,
             last_error: entry.last_error.clone(),
         };
-        self.entries.iter().map(owed).take(limit).collect()
+        self.entries.iter().filter(|(_, entry)| is_wanted(entry)).map(owed).take(limit).collect()
     }
 }
 
@@ -259,11 +288,53 @@ mod tests {
             assert_eq!(docket.next_due_nanos(), Some(now + wait * SECOND));
             now += wait * SECOND;
         }
-        let listed = docket.list(9, now - SECOND);
+        let listed = docket.list(None, 9, now - SECOND);
         assert_eq!((listed[0].tries, listed[0].last_error.as_deref()), (9, Some("down")));
-        assert_eq!(listed[0].state, OwedState::Waiting(Duration::from_secs(1)));
+        assert_eq!((listed[0].state, listed[0].next_try), (OwedState::Waiting, Some(Duration::from_secs(1))));
         assert_eq!((docket.retry(Some("2"), 7), docket.retry(None, 7)), (0, 1));
         assert_eq!(docket.next(7).as_deref(), Some("1"));
-        assert_eq!((docket.next_due_nanos(), docket.list(9, 8)[0].state), (None, OwedState::UnderWay));
+        let listed = docket.list(None, 9, 8);
+        assert_eq!((docket.next_due_nanos(), listed[0].state, listed[0].next_try), (None, OwedState::UnderWay, None));
+    }
+
+    #[test]
+    fn the_list_has_the_oldest_of_the_state_that_is_asked_for() {
+        let mut docket = docket(&[("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")]);
+        ["4", "2", "3"].iter().for_each(|id| docket.owe(id, 0));
+        assert_eq!(docket.next(0).as_deref(), Some("2"));
+        let ids = |state, limit| -> Vec<String> {
+            docket.list(state, limit, 0).into_iter().map(|owed| owed.event_id).collect()
+        };
+        assert_eq!((ids(None, 9), ids(None, 2)), (vec_of(&["1", "2", "3", "4"]), vec_of(&["1", "2"])));
+        assert_eq!(
+            (ids(Some(OwedState::Waiting), 9), ids(Some(OwedState::Waiting), 1)),
+            (vec_of(&["3", "4"]), vec_of(&["3"]))
+        );
+        assert_eq!(
+            (ids(Some(OwedState::Noted), 9), ids(Some(OwedState::UnderWay), 9)),
+            (vec_of(&["1"]), vec_of(&["2"]))
+        );
+        let names = OwedState::ALL.map(OwedState::name);
+        assert_eq!(names, ["noted", "waiting", "under_way"]);
+    }
+
+    #[test]
+    fn the_oldest_that_is_owed_is_known_whatever_is_noted() {
+        let [first, second] = ["000000000005aa", "000000000009aa"];
+        let mut docket = docket(&[("000000000001aa", "a"), (first, "b"), (second, "c")]);
+        assert_eq!(docket.oldest_owed(), None);
+        [second, first].iter().for_each(|id| docket.owe(id, 0));
+        let at = |millis| Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+        assert_eq!((docket.oldest_owed(), docket.counts()), (at(5), (1, 2)));
+        // Also while it is on its way.
+        assert_eq!((docket.next(0).as_deref(), docket.oldest_owed()), (Some(first), at(5)));
+        docket.remove(first);
+        assert_eq!((docket.oldest_owed(), docket.counts()), (at(9), (1, 1)));
+        docket.remove(second);
+        assert_eq!((docket.oldest_owed(), docket.counts()), (None, (1, 0)));
+    }
+
+    fn vec_of(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{
     EventKind, Notice,
-    docket::Owed,
+    docket::{Owed, OwedState},
     job::{Called, Job, Turn},
 };
 
@@ -113,8 +113,9 @@ pub(super) struct Delivered {
     pub(super) called: Called,
 }
 
-/// Asks for the events that are owed, the oldest first.
+/// Asks for the events in the outbox, the oldest first: those that wait for this, or all.
 pub(super) struct List {
+    pub(super) state: Option<OwedState>,
     pub(super) limit: usize,
     pub(super) answer: oneshot::Sender<Vec<Owed>>,
 }

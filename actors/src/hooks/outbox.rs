@@ -117,6 +117,7 @@ impl Outbox {
         let (noted, owed) = self.docket.counts();
         self.meters.noted.store(noted, std::sync::atomic::Ordering::Relaxed);
         self.meters.owed.store(owed, std::sync::atomic::Ordering::Relaxed);
+        self.meters.note_oldest(self.docket.oldest_owed());
     }
 
     fn fetch(&mut self, event_id: String, context: &mut Context<Self>) {
@@ -260,9 +261,9 @@ impl Receive<Delivered> for Outbox {
 impl Receive<List> for Outbox {
     const MESSAGE: &'static str = "list";
 
-    fn receive(&mut self, List { limit, answer }: List, _: &mut Context<Self>) {
+    fn receive(&mut self, List { state, limit, answer }: List, _: &mut Context<Self>) {
         // Who asked may have gone.
-        let _ = answer.send(self.docket.list(limit, now_nanos()));
+        let _ = answer.send(self.docket.list(state, limit, now_nanos()));
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use actix::{Actor, Context};
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::{
     Call, EventKind, HookError, HookFailure, Notice, Transport,
     dispatcher::Dispatcher,
-    docket::Owed,
+    docket::{Owed, OwedState},
     job::{Called, Hearer, Job},
     messages::{Claim, Class, Close, Fate, Forget, List, Owe, Recovered, Resize, Retry, Submit, Withdraw},
     meters::Meters,
@@ -26,7 +26,7 @@ use super::{
     runner::Runner,
 };
 use crate::{
-    post::{Gauge, KindMeter, MailboxReport, PoolReport, Post, meter_of},
+    post::{Gauge, KindMeter, MailboxReport, PoolReport, Post, Unanswered, meter_of},
     room::{Places, Room},
     storage::{ErrorKind, OutboxStore, StorageError, StoreReport, Wait},
 };
@@ -61,6 +61,7 @@ pub(crate) struct Hooks {
 }
 
 struct Inner {
+    transport: &'static str,
     wanted: [bool; EventKind::ALL.len()],
     queue_wait: Duration,
     progress_every: Duration,
@@ -104,6 +105,7 @@ impl Hooks {
     pub(crate) fn start(config: Config, store: Arc<dyn OutboxStore>, logger: Logger) -> io::Result<Self> {
         let arbiter = Arbiter::try_new()?;
         let Config { events, transport, workers, queue, queue_wait, progress_every, .. } = config;
+        let way = transport.name();
         let (queue, meters) = (queue.max(1), Meters::new(queue.max(1)));
         let runners = meter_of::<Runner>(2);
         let dispatcher_gauge = Gauge::of(&meter_of::<Dispatcher>(MAILBOX));
@@ -129,6 +131,7 @@ impl Hooks {
         let nameless = AtomicU64::new(0);
         Ok(Self {
             inner: Arc::new(Inner {
+                transport: way,
                 wanted,
                 queue_wait,
                 progress_every,
@@ -268,14 +271,20 @@ impl Hooks {
         &self.inner.logger
     }
 
-    /// The events in the outbox, the oldest first.
-    pub(crate) async fn list(&self, limit: usize) -> Vec<Owed> {
-        self.inner.outbox.ask(|answer| List { limit, answer }).await.unwrap_or_default()
+    /// The events in the outbox, the oldest first: those that wait for this, or all.
+    ///
+    /// # Errors
+    /// When the outbox does not answer.
+    pub(crate) async fn list(&self, state: Option<OwedState>, limit: usize) -> Result<Vec<Owed>, Unanswered> {
+        self.inner.outbox.ask(|answer| List { state, limit, answer }).await
     }
 
     /// Delivers now what waits for its next try: one event, or all. Returns how many.
-    pub(crate) async fn retry(&self, event_id: Option<String>) -> usize {
-        self.inner.outbox.ask(|answer| Retry { event_id, answer }).await.unwrap_or_default()
+    ///
+    /// # Errors
+    /// When the outbox does not answer.
+    pub(crate) async fn retry(&self, event_id: Option<String>) -> Result<usize, Unanswered> {
+        self.inner.outbox.ask(|answer| Retry { event_id, answer }).await
     }
 
     /// Takes new sizes. Runners that leave first end the call in their hands.
@@ -324,9 +333,11 @@ impl Hooks {
                 operations: Vec::new(),
                 retries: Vec::new(),
             },
+            transport: self.inner.transport,
             calls: meters.calls(),
             noted: count(&meters.noted),
             owed: count(&meters.owed),
+            oldest_owed: meters.oldest_age(SystemTime::now()),
             dropped: meters.dropped.load(Ordering::Relaxed),
         }
     }
@@ -337,12 +348,16 @@ impl Hooks {
 pub struct HooksReport {
     /// The mailboxes of those who call hooks, and their pool.
     pub actors: StoreReport,
+    /// How events are brought to the application.
+    pub transport: &'static str,
     /// The calls of each kind of event.
     pub calls: Vec<crate::storage::OperationReport>,
     /// Events in the outbox whose upload has not come to that end.
     pub noted: usize,
     /// Events in the outbox that the application is still to be told of.
     pub owed: usize,
+    /// How long ago the oldest of these happened.
+    pub oldest_owed: Option<Duration>,
     /// Events that were dropped because there was no room for them.
     pub dropped: u64,
 }

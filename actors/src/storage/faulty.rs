@@ -26,20 +26,21 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use dashmap::DashMap;
 
+mod blob;
 mod outbox;
 mod reader;
 
+use blob::FaultyBlob;
 use outbox::FaultyOutbox;
 use reader::FaultyReader;
 
 use super::{
-    Blob, ErrorKind, Op, Opened, OutboxStore, PartReport, Reader, ScanCursor, ScanPage, Sighting, Storage,
-    StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
+    ErrorKind, Op, Opened, OutboxStore, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
+    StoreReport, StoreTuning, Ticket, Wait,
 };
-use crate::{Info, Record, Share, UploadId};
+use crate::{Info, Record, UploadId};
 
 /// The environment variable that names the control file of the process.
 pub const VARIABLE: &str = "WHARF_FAULTS";
@@ -368,91 +369,10 @@ impl<S: Storage> Storage for Faulty<S> {
     }
 }
 
-struct FaultyBlob {
-    blob: Box<dyn Blob>,
-    faults: Arc<Faults>,
-}
-
-impl FaultyBlob {
-    fn plan<T: Send + 'static>(&self, operation: &'static str, op: Op<T>) -> Op<T> {
-        self.faults.plan(operation).carry_out(op, Err)
-    }
-}
-
-impl Blob for FaultyBlob {
-    fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written> {
-        let op = self.blob.write(at, data);
-        self.faults.plan("write").carry_out(op, |error| Ok(Written { len: 0, failure: Some(error) }))
-    }
-
-    fn take_over(&mut self, shares: Vec<Share>) -> Vec<Share> {
-        self.blob.take_over(shares)
-    }
-
-    fn durable(&self) -> Option<u64> {
-        self.blob.durable()
-    }
-
-    fn parts(&self) -> Option<Vec<PartReport>> {
-        self.blob.parts()
-    }
-
-    fn sync(&mut self) -> Op<()> {
-        let op = self.blob.sync();
-        self.plan("sync", op)
-    }
-
-    fn cut(&mut self, to: u64) -> Op<()> {
-        let op = self.blob.cut(to);
-        self.plan("cut", op)
-    }
-
-    fn stage(&mut self, base: u64) -> Op<()> {
-        let op = self.blob.stage(base);
-        self.plan("stage", op)
-    }
-
-    fn keep(&mut self) -> Op<()> {
-        let op = self.blob.keep();
-        self.plan("keep", op)
-    }
-
-    fn discard(&mut self, base: u64) -> Op<()> {
-        let op = self.blob.discard(base);
-        self.plan("discard", op)
-    }
-
-    fn save(&mut self, info: Info) -> Op<()> {
-        let op = self.blob.save(info);
-        self.plan("save", op)
-    }
-
-    fn finish(&mut self, info: Info) -> Op<Record> {
-        let op = self.blob.finish(info);
-        self.plan("finish", op)
-    }
-
-    fn concatenate(&mut self, partials: Vec<UploadId>) -> Op<u64> {
-        let op = self.blob.concatenate(partials);
-        self.plan("concatenate", op)
-    }
-
-    fn give_up(&mut self) {
-        self.blob.give_up();
-    }
-
-    fn delete(&mut self) -> Op<()> {
-        let op = self.blob.delete();
-        self.plan("delete", op)
-    }
-
-    fn rest(&mut self) {
-        self.blob.rest();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::storage::{
         conformance::{self, finished, id, info},

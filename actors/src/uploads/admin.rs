@@ -15,7 +15,7 @@ use crate::{
     BudgetReport, UploadId,
     directory::Owner,
     events::{Event, Listener},
-    hooks::{Hooks, HooksReport, Owed},
+    hooks::{Hooks, HooksReport, Owed, OwedState},
     post::{KindReport, MailboxReport, PoolReport, Unanswered},
     reaper::Wake,
     storage::{Sighting, StorageError, StoreReport},
@@ -85,15 +85,23 @@ impl Uploads {
         self.directory.hooks().map(Hooks::report)
     }
 
-    /// The events that the application is still to be told of, or will be if their upload comes to its end, the oldest first.
-    /// `None` when there are no hooks.
-    pub async fn owed_events(&self, limit: usize) -> Option<Vec<Owed>> {
-        Some(self.directory.hooks()?.list(limit).await)
+    /// The events that the application is still to be told of, or will be if their upload comes to its end, the oldest first:
+    /// those that wait for this, or all. None when there are no hooks.
+    ///
+    /// # Errors
+    /// When the outbox does not answer.
+    pub async fn owed_events(&self, state: Option<OwedState>, limit: usize) -> Result<Vec<Owed>, AskFailure> {
+        let Some(hooks) = self.directory.hooks() else { return Ok(Vec::new()) };
+        self.within(async { Ok(hooks.list(state, limit).await?) }).await
     }
 
-    /// Tries now what waits for its next try: one event, or all. Returns how many; `None` when there are no hooks.
-    pub async fn retry_events(&self, event_id: Option<String>) -> Option<usize> {
-        Some(self.directory.hooks()?.retry(event_id).await)
+    /// Tries now what waits for its next try: one event, or all. Returns how many; none when there are no hooks.
+    ///
+    /// # Errors
+    /// When the outbox does not answer.
+    pub async fn retry_events(&self, event_id: Option<String>) -> Result<usize, AskFailure> {
+        let Some(hooks) = self.directory.hooks() else { return Ok(0) };
+        self.within(async { Ok(hooks.retry(event_id).await?) }).await
     }
 
     /// How the memory for bytes on their way to the store stands.

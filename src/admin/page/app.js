@@ -4,6 +4,7 @@ import { Refused, Stream, ask, whenUnauthorized } from './page/api.js'
 import { dismiss, reloadSettings } from './page/dialogs.js'
 import { byId, say, show } from './page/dom.js'
 import { Flight } from './page/flight.js'
+import { Hooks } from './page/hooks.js'
 import { List } from './page/list.js'
 import { Machine } from './page/machine.js'
 import { Overview } from './page/overview.js'
@@ -18,6 +19,7 @@ const announce = (text) => say(byId('spoken'), text)
 const flight = new Flight()
 const overview = new Overview(flight)
 const machine = new Machine()
+const hooks = new Hooks(announce)
 const list = new List()
 const upload = new UploadView(announce)
 const stream = new Stream(hear, linkIs)
@@ -234,7 +236,9 @@ function drawSoon() {
     overview.draw()
     overview.drawFeed()
     flight.draw()
-    if (overview.stats) machine.draw(overview.stats)
+    if (!overview.stats) return
+    machine.draw(overview.stats)
+    hooks.draw(overview.stats.hooks)
   })
 }
 
@@ -246,7 +250,9 @@ setInterval(() => {
   }
 }, 1000)
 setInterval(() => {
-  if (isLive && document.body.dataset.view === 'overview') machine.singles().catch(() => {})
+  if (!isLive || document.body.dataset.view !== 'overview') return
+  machine.singles().catch(() => {})
+  hooks.refetch().catch(() => {})
 }, SINGLES_EVERY_MS)
 
 addEventListener('hashchange', route)

@@ -2,7 +2,7 @@
 
 import { ask } from './api.js'
 import { bar, bdi, byId, el, hrefOf, keep, say, show } from './dom.js'
-import { NOTHING, bytes, cause, count, explained, millis, visible } from './words.js'
+import { NOTHING, bytes, cause, count, explained, hookFailure, millis, visible } from './words.js'
 
 /** A row of cells, the first of which is its head; `set(texts)` refreshes the others. */
 function rowOf(head, cells) {
@@ -86,6 +86,7 @@ export class Machine {
       ...stats.store_failures.map(({ store, operation, reason, count: times }) => ({
         key: `s${store} ${operation} ${reason}`, head: [`Store ${store}: ${operation} failed, ${visible(reason)}`], times, isBad: !ORDINARY.includes(reason),
       })),
+      ...(stats.hooks?.failures ?? []).map(({ hook, cause: name, count: times }) => ({ key: `h${hook} ${name}`, head: [`Hook ${hook} ${hookFailure(name)}`], times, isBad: true })),
       { key: 'died', head: ['Owners that died of a panic'], times: stats.uploads.owners_died_total, isBad: true },
       { key: 'log', head: ['Log lines dropped'], times: stats.log_lines_dropped_total, isBad: true },
     ].filter(({ times }) => times > 0)

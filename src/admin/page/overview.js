@@ -4,10 +4,12 @@ import { ask } from './api.js'
 import { Plot, roundUpBytes } from './chart.js'
 import { outcomeLine } from './dialogs.js'
 import { bdi, byId, el, hrefOf, keep, say, show } from './dom.js'
-import { bytes, cause, count, duration, millis, moment, nameOf, rate, visible } from './words.js'
+import { bytes, cause, count, duration, events, millis, moment, nameOf, rate, visible } from './words.js'
 
 const SPAN_MS = 600_000
 const FEED = 60
+// What the application hears no sooner than this is late.
+const LATE_MS = 60_000
 const METHODS = ['HEAD', 'POST', 'PATCH']
 
 export class Overview {
@@ -103,6 +105,9 @@ export class Overview {
     }
     if (stats.memory.waiting > 0) add('memory', `${count(stats.memory.waiting)} requests wait for memory: bytes come faster than the store takes them.`)
     for (const { pool, without_room: waiting } of stats.pools) if (waiting > 0) add(`room ${pool}`, `The queue of ${pool} is full: ${count(waiting)} wait for room in it.`)
+    const outbox = stats.hooks?.outbox
+    if (outbox?.oldest_age_ms > LATE_MS) add('owed', `The application is still to be told of ${events(outbox.owed)}; the oldest happened ${millis(outbox.oldest_age_ms)} ago.`, true)
+    if (outbox?.dropped_total > 0) add('dropped', `${events(outbox.dropped_total)} dropped since the start: hooks are called too slowly.`)
     if (stats.uploads.owners_died_total > 0) add('died', `${count(stats.uploads.owners_died_total)} owners died of a panic since the start. That is a fault in wharf; the log has it.`, true)
     keep(byId('alerts'), alerts, ({ key }) => key, ({ key }) => el('p', { 'data-alert': key }), (row, { text, isBad }) => {
       say(row, text)

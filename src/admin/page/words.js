@@ -20,6 +20,8 @@ export const rate = (perSecond) => (perSecond === null || perSecond === undefine
 
 export const count = (value) => (value === null || value === undefined ? NOTHING : Math.round(value).toLocaleString('en'))
 
+export const events = (number) => `${count(number)} ${number === 1 ? 'event' : 'events'}`
+
 export function millis(ms) {
   if (ms === null || ms === undefined) return NOTHING
   if (ms === 0) return '0 ms'
@@ -89,6 +91,18 @@ const CAUSES = {
 
 export const cause = (name) => CAUSES[name] ?? visible(name)
 
+const HOOK_FAILURES = {
+  timed_out: 'took too long',
+  unreachable: 'could not be reached',
+  failed: 'said that it failed',
+  nonsense: 'gave an answer that can’t be understood',
+  too_long: 'gave too long an answer',
+  overloaded: 'was not called, too many calls waited',
+  closed: 'was given up, the server was ending',
+}
+
+export const hookFailure = (name) => HOOK_FAILURES[name] ?? visible(name)
+
 const EXPLAINED = {
   upload: 'Owners of uploads, one mailbox each',
   reaper: 'Deletes what has expired',
@@ -100,6 +114,11 @@ const EXPLAINED = {
   part_uploader: 'Sends parts to S3',
   uploads: 'Threads for connections and owners',
   s3: 'Workers that send parts to S3',
+  hooks: 'Workers that call hooks',
+  hook: 'Calls of hooks that wait for a worker',
+  hook_dispatcher: 'Hands calls of hooks to workers',
+  hook_outbox: 'Keeps what the application is to be told of',
+  hook_runner: 'Calls hooks',
 }
 
 export const explained = (kind) => EXPLAINED[kind] ?? ''

@@ -89,7 +89,7 @@ impl Hooked {
 
     /// Waits until nothing is owed.
     async fn owes_nothing(&self) {
-        while self.bed.uploads.owed_events(9).await.unwrap().iter().any(|owed| owed.state != OwedState::Noted) {
+        while self.bed.uploads.owed_events(None, 9).await.unwrap().iter().any(|owed| owed.state != OwedState::Noted) {
             tokio::task::yield_now().await;
         }
     }
@@ -207,15 +207,16 @@ async fn what_could_not_be_told_is_told_by_the_next_run() {
     let mut failures = Vec::new();
     while failures.is_empty() {
         tokio::task::yield_now().await;
-        failures = first.bed.uploads.owed_events(9).await.unwrap();
+        failures = first.bed.uploads.owed_events(None, 9).await.unwrap();
         failures.retain(|owed| owed.tries == 1);
     }
     assert_eq!((failures[0].kind, failures[0].upload.as_str()), (EventKind::PostFinish, "a"));
-    assert_eq!(first.bed.uploads.hooks_report().unwrap().owed, 1);
+    let report = first.bed.uploads.hooks_report().unwrap();
+    assert_eq!((report.owed, report.oldest_owed.is_some(), report.transport), (1, true, "test"));
     let event_id = failures[0].event_id.clone();
     // It is tried again when somebody wants it.
-    assert_eq!(first.bed.uploads.retry_events(Some("none".to_owned())).await, Some(0));
-    assert_eq!(first.bed.uploads.retry_events(Some(event_id.clone())).await, Some(1));
+    assert_eq!(first.bed.uploads.retry_events(Some("none".to_owned())).await, Ok(0));
+    assert_eq!(first.bed.uploads.retry_events(Some(event_id.clone())).await, Ok(1));
     // Another run finds it, under the same name, and what is asked for once more is not.
     let mut second = Hooked::new(store.clone(), fine).await;
     second.hears(EventKind::PostFinish).await;
@@ -233,7 +234,7 @@ async fn an_upload_that_lacks_only_its_finish_is_finished_and_told_after_a_crash
     let lease = faulty.bed.begin(&id, 0).await;
     faulty.bed.append(&lease, b"ab").await;
     assert_eq!(lease.commit().await.unwrap_err(), AskFailure::Refused(Refusal::StoreFailed));
-    let noted = faulty.bed.uploads.owed_events(9).await.unwrap();
+    let noted = faulty.bed.uploads.owed_events(None, 9).await.unwrap();
     assert_eq!((noted.len(), noted[0].state), (1, OwedState::Noted));
     assert!(!faulty.kinds().contains(&EventKind::PostFinish));
     // Nobody asks for it in the next run.
@@ -252,7 +253,7 @@ async fn what_is_deleted_unfinished_takes_its_note_along() {
     let lease = hooked.bed.begin(&id, 0).await;
     lease.append(vec![bytes::Bytes::from_static(b"ab")], hooked.bed.share(2)).await.unwrap_err();
     drop(lease);
-    assert_eq!(hooked.bed.uploads.owed_events(9).await.unwrap().len(), 1);
+    assert_eq!(hooked.bed.uploads.owed_events(None, 9).await.unwrap().len(), 1);
     hooked.bed.uploads.terminate(&id, None).await.unwrap();
     hooked.owes_nothing().await;
     while !hooked.bed.store.outbox().list(String::new(), 9).await.unwrap().is_empty() {

@@ -62,6 +62,16 @@ impl World {
                 check!(!announced || self.store.announced.1, "deletes unannounced");
                 self.store.deleting = true;
             }
+            Effect::Announce(_) | Effect::Consult => self.check_words(setup, &operation)?,
+            _ => {}
+        }
+        self.operation = Some(operation);
+        Ok(())
+    }
+
+    /// What the application is told and asked, and when.
+    fn check_words(&self, setup: &Setup, operation: &Effect<u8, Run>) -> Checked {
+        match operation {
             Effect::Announce(Ending::Finished { length }) => {
                 check!(setup.policy.announced.finish && !self.store.announced.0, "announces the finish again");
                 check!(!self.store.finished && self.store.length == Some(*length), "announces {length}");
@@ -71,11 +81,13 @@ impl World {
             }
             Effect::Consult => {
                 check!(setup.policy.consult && !self.store.consulted, "asks the application again");
-                check!(self.store.length == Some(len) && staged.is_none(), "asks before all is there");
+                check!(
+                    self.store.length == Some(self.store.len()) && self.store.staged.is_none(),
+                    "asks before all is there"
+                );
             }
             _ => {}
         }
-        self.operation = Some(operation);
         Ok(())
     }
 
