@@ -195,6 +195,10 @@ fn a_failing_pre_finish_undoes_nothing_and_is_told() {
     endpoint.hears("post-terminate");
     assert!(!endpoint.kinds().contains(&"post-finish".to_owned()));
     assert_eq!(endpoint.kinds().iter().filter(|kind| *kind == "pre-finish").count(), 1);
+    // One that came in one request is there all the same, and its client is told where.
+    let whole = server.post(&[("Upload-Length", "5"), OFFSET_TYPE], b"hello");
+    whole.refused(500, "ERR_INTERNAL_SERVER_ERROR");
+    assert_eq!(server.content(&whole.path()), b"hello");
 }
 
 #[test]
@@ -260,12 +264,15 @@ fn access_is_the_applications_to_give() {
 #[test]
 fn a_body_that_breaks_off_and_a_time_that_runs_out_are_told() {
     let endpoint = Endpoint::start(quiet);
-    let flags = ["--set", "expiration.after_secs=1", "--set", "expiration.interval_secs=1"];
-    let server = started(&endpoint, &flags);
+    let mut server = started(&endpoint, &[]);
     let path = server.create(10);
     server.stalled_patch(&path, 0, 10, b"hello").reset();
     let told = endpoint.hears("post-interrupt");
     assert_eq!((&told.call["Event"]["Cause"], &told.upload()["Offset"]), (&json!("connection_lost"), &json!(5)));
+    // Only now, or it could run out before the body has begun.
+    assert!(server.stop().success());
+    let (url, after, every) = (endpoint.url(), "expiration.after_secs=1", "expiration.interval_secs=1");
+    server.start_again_with(&["--set", &url, "--set", ALL, "--set", after, "--set", every]);
     let told = endpoint.hears("post-expire");
     assert_eq!((&told.upload()["ID"], &told.upload()["Offset"]), (&json!(server.id_of(&path)), &json!(5)));
     wait_until("it is gone", || !server.keeps(&path));

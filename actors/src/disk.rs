@@ -7,6 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     thread,
+    time::Duration,
 };
 
 use crossbeam_channel::Sender;
@@ -21,7 +22,7 @@ use crate::{
 mod committer;
 mod lane;
 
-pub(crate) use committer::{Target, sync};
+pub(crate) use committer::{Coming, Target, sync};
 use lane::Queue;
 
 /// Work of one kind, with threads of its own, so that long reads can't hold up writes, nor either of them lookups.
@@ -52,11 +53,17 @@ impl Disk {
     /// # Errors
     /// When a thread can't be started.
     pub fn start(workers: usize, queue: usize) -> io::Result<Arc<Self>> {
+        Self::start_lingering(workers, queue, committer::LINGER)
+    }
+
+    fn start_lingering(workers: usize, queue: usize, linger: Duration) -> io::Result<Arc<Self>> {
         let room = queue.max(1);
         let syncs = Arc::<committer::Syncs>::default();
         let (commits, requests) = crossbeam_channel::unbounded();
         let counter = Arc::clone(&syncs);
-        thread::Builder::new().name("disk-commit".to_owned()).spawn(move || committer::run(&requests, &counter))?;
+        thread::Builder::new()
+            .name("disk-commit".to_owned())
+            .spawn(move || committer::run(&requests, &counter, linger))?;
         let lane = |name| Queue::start(name, workers, room).map(Arc::new);
         Ok(Arc::new(Self {
             metadata: lane("disk_metadata")?,
@@ -96,15 +103,22 @@ impl Disk {
         })
     }
 
-    /// Makes `target` durable, together with whoever else waits for the same.
-    pub(crate) fn commit(&self, ticket: Ticket, target: Target) -> Op<()> {
+    /// Tells the committer that [`Disk::commit`] will be asked for soon, until what comes back is handed over to it, or
+    /// dropped.
+    pub(crate) fn will_commit(&self) -> Coming {
+        Coming::of(&self.syncs)
+    }
+
+    /// Makes `target` durable, together with whoever else waits for the same, or is on the way.
+    pub(crate) fn commit(&self, ticket: Ticket, target: Target, coming: Coming) -> Op<()> {
         let (commits, gauge) = (self.commits.clone(), Arc::clone(&self.commit_gauge));
         let room = Arc::clone(&self.commit_room);
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             let stamp = gauge.admit_unbounded(0);
             let place = room.take(1).await.map_err(|_| stopped())?;
-            let request = committer::Request { stamp, place: Some(place), target, ticket, reply };
+            let (place, coming) = (Some(place), Some(coming));
+            let request = committer::Request { stamp, place, _coming: coming, target, ticket, reply };
             commits.send(request).map_err(|_| stopped())?;
             answer.await.map_err(|_| stopped())?
         })

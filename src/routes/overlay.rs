@@ -49,6 +49,8 @@ impl Reply {
             Some(Consulted::Failed(error)) => {
                 let mut failed = Self::refusal(Refusal::Internal).overlaid(Some(&problem::hook_failed(error)));
                 failed.received = self.received;
+                // Of a creation the upload is there all the same, and its client must know where.
+                failed.headers.extend(self.headers.into_iter().filter(|(name, _)| *name == "location"));
                 failed
             }
         }

@@ -5,8 +5,9 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::Receiver;
@@ -26,6 +27,26 @@ use crate::{
 /// From so many syncs on, which those who wait would take by themselves, one sync of the file system replaces them. A sync of
 /// one file costs a flush of the disk's cache, and so does one of the file system: it pays as soon as it replaces a few.
 const GROUP: u64 = 4;
+
+/// So long the committer waits for those who will soon ask as well. It costs the one who waits no more than that, and the
+/// disk a sync less for each that comes.
+pub(super) const LINGER: Duration = Duration::from_millis(2);
+
+/// One who is on the way to ask for a sync, until this is dropped.
+pub(crate) struct Coming(Arc<Syncs>);
+
+impl Coming {
+    pub(super) fn of(syncs: &Arc<Syncs>) -> Self {
+        syncs.coming.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(syncs))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.coming.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// What must become durable.
 pub(crate) struct Target {
@@ -55,6 +76,8 @@ pub(super) struct Request {
     pub(super) stamp: Stamp,
     /// Its place in the queue, given back when it is taken out.
     pub(super) place: Option<Places>,
+    /// That it is on the way, until it is taken out.
+    pub(super) _coming: Option<Coming>,
     pub(super) target: Target,
     pub(super) ticket: Ticket,
     pub(super) reply: oneshot::Sender<Result<(), StorageError>>,
@@ -65,14 +88,16 @@ pub(super) struct Request {
 pub(super) struct Syncs {
     pub(super) calls: AtomicU64,
     pub(super) busy: AtomicBool,
+    /// How many are on the way to ask for a sync.
+    coming: AtomicUsize,
 }
 
-/// The committer's life: takes all that wait, serves them, and looks again.
-pub(super) fn run(requests: &Receiver<Request>, syncs: &Syncs) {
+/// The committer's life: takes all that wait, and those who are on the way, serves them, and looks again.
+pub(super) fn run(requests: &Receiver<Request>, syncs: &Syncs, linger: Duration) {
     while let Ok(first) = requests.recv() {
-        let mut batch = vec![first];
-        while let Ok(next) = requests.try_recv() {
-            batch.push(next);
+        let (mut batch, until) = (vec![arrived(first)], Instant::now() + linger);
+        while let Some(next) = next(requests, syncs, until) {
+            batch.push(arrived(next));
         }
         for request in &mut batch {
             request.place = None;
@@ -81,6 +106,20 @@ pub(super) fn run(requests: &Receiver<Request>, syncs: &Syncs) {
         syncs.busy.store(true, Ordering::Relaxed);
         serve(batch, &syncs.calls);
         syncs.busy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// One who is on the way no more.
+fn arrived(request: Request) -> Request {
+    Request { _coming: None, ..request }
+}
+
+/// The next who asks: who is there already, or comes in time.
+fn next(requests: &Receiver<Request>, syncs: &Syncs, until: Instant) -> Option<Request> {
+    match requests.try_recv() {
+        Ok(next) => Some(next),
+        Err(_) if syncs.coming.load(Ordering::Relaxed) > 0 => requests.recv_deadline(until).ok(),
+        Err(_) => None,
     }
 }
 

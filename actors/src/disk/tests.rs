@@ -95,11 +95,11 @@ async fn those_who_wait_for_a_sync_together_share_it() {
         let syncs = if place < 9 { 1 } else { 2 };
         let target = Target { syncs, ..Target::file(Arc::clone(&file), volume) };
         let (stamp, ticket) = (gauge.admit_unbounded(0), Ticket::unwatched());
-        sender.try_send(committer::Request { stamp, place: None, target, ticket, reply }).unwrap();
+        sender.try_send(committer::Request { stamp, place: None, _coming: None, target, ticket, reply }).unwrap();
     }
     drop(sender);
     let syncs = committer::Syncs::default();
-    committer::run(&requests, &syncs);
+    committer::run(&requests, &syncs, Duration::ZERO);
     assert!(join_all(answers).await.into_iter().all(|answer| answer.unwrap().is_ok()));
     assert_eq!(syncs.calls.load(Ordering::Relaxed), 1 + 3 + 1 + 1);
 }
@@ -189,4 +189,24 @@ async fn a_job_that_waits_shows_its_age_and_then_its_dwell() {
     assert!(seen.dwell.last_minute.max >= DELAY, "{seen:?}");
     assert!(seen.processing.since_start.max >= DELAY, "{seen:?}");
     assert_eq!((seen.dwell.since_start.count, seen.processing.since_start.count, seen.depth), (2, 2, 0));
+}
+
+#[actix_rt::test]
+async fn the_committer_waits_for_those_who_are_on_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let volume: Volume = Arc::new(File::open(directory.path()).unwrap().into());
+    // So long that it is not waited for.
+    let disk = Disk::start_lingering(1, 8, Duration::from_secs(600)).unwrap();
+    let target = || Target { alone: Box::new(|| Ok(())), syncs: 1, volume: Some(Arc::clone(&volume)) };
+    let coming: Vec<_> = (0..4).map(|_| disk.will_commit()).collect();
+    let commits = coming.into_iter().map(|coming| disk.commit(Ticket::unwatched(), target(), coming));
+    assert!(join_all(commits).await.into_iter().all(|commit| commit.is_ok()));
+    assert_eq!(disk.syncs(), 1);
+    // Nobody is on the way any more, and the next one is served at once.
+    disk.commit(Ticket::unwatched(), target(), disk.will_commit()).await.unwrap();
+    assert_eq!(disk.syncs(), 2);
+    // Nor is one who has turned round.
+    drop(disk.will_commit());
+    disk.commit(Ticket::unwatched(), target(), disk.will_commit()).await.unwrap();
+    assert_eq!(disk.syncs(), 3);
 }

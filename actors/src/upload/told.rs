@@ -2,7 +2,7 @@
 
 use std::{future::ready, sync::Arc, time::Duration};
 
-use actix::Context;
+use actix::{AsyncContext, Context};
 
 use super::{
     Upload,
@@ -13,7 +13,7 @@ use crate::{
     Info,
     events::Interruption,
     hooks::{Call, Caller, Event as HookEvent, EventKind, HookResponse, Hooks, Noted, UploadFacts},
-    post::Post,
+    post::{Post, now_nanos},
     storage::StorageError,
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Told {
     received_nanos: u64,
     /// It has not answered to that yet.
     receiving: bool,
+    /// It will be looked whether there is more to tell.
+    is_timed: bool,
     /// What it will be told when the upload ends.
     finish: Option<Noted>,
     deletion: Option<Noted>,
@@ -44,6 +46,7 @@ impl Told {
             received: offset,
             received_nanos: 0,
             receiving: false,
+            is_timed: false,
             finish: None,
             deletion: None,
             consulted: None,
@@ -91,12 +94,24 @@ impl Upload {
         self.tell(EventKind::PostInterrupt, Some(cause));
     }
 
-    /// Tells that bytes come in, when that was long enough ago.
-    pub(super) fn tell_of_progress(&mut self, context: &Context<Self>) {
-        let Some(told) = self.told.as_deref().filter(|told| !told.receiving && self.state.has_lease()) else { return };
-        let since = Duration::from_nanos(self.last_active_nanos.saturating_sub(told.received_nanos));
-        if since >= told.hooks.progress_every() {
+    /// Tells that bytes have come in: now, or when it is time, though the client be silent then.
+    pub(super) fn tell_of_progress(&mut self, context: &mut Context<Self>) {
+        let (offset, has_lease) = (self.state.stored(), self.state.has_lease());
+        let Some(told) = self.told.as_deref_mut().filter(|told| !told.receiving && has_lease) else { return };
+        if offset <= told.received || !told.hooks.wants(EventKind::PostReceive) {
+            return;
+        }
+        let since = Duration::from_nanos(now_nanos().saturating_sub(told.received_nanos));
+        let left = told.hooks.progress_every().saturating_sub(since);
+        if left.is_zero() {
             self.tell_received(Some(context));
+        } else if !std::mem::replace(&mut told.is_timed, true) {
+            context.run_later(left, |upload, context| {
+                if let Some(told) = &mut upload.told {
+                    told.is_timed = false;
+                }
+                upload.tell_of_progress(context);
+            });
         }
     }
 
@@ -111,7 +126,7 @@ impl Upload {
         let call = self.call(told, EventKind::PostReceive, offset, None);
         let receiving = match context.zip(lease) {
             Some((context, lease)) => {
-                let post = Post::new(actix::AsyncContext::address(context), Arc::clone(&self.gauge));
+                let post = Post::new(context.address(), Arc::clone(&self.gauge));
                 told.hooks.tell(call, move |called| {
                     let stop = called.ok().filter(|verdict| verdict.stop_upload).map(|verdict| verdict.response);
                     post.tell(Received { lease, stop });
@@ -122,7 +137,7 @@ impl Upload {
                 false
             }
         };
-        let now = self.last_active_nanos;
+        let now = now_nanos();
         if let Some(told) = &mut self.told {
             (told.received, told.received_nanos, told.receiving) = (offset, now, receiving);
         }
@@ -140,6 +155,7 @@ impl Upload {
             // Of no effect on a request that has ended meanwhile, and on none that comes later.
             told.stopped = None;
         }
+        self.tell_of_progress(context);
     }
 
     /// A request may append, and what happens comes from it.

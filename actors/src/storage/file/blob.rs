@@ -139,7 +139,13 @@ impl FileBlob {
 
 impl Blob for FileBlob {
     fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written> {
-        self.job(Lane::Write, move |blob| Ok(blob.store(at, &data)))
+        // What is written is synced next, when each offset must be durable.
+        let coming = self.is_synced_always().then(|| self.shared.disk.will_commit());
+        self.job(Lane::Write, move |blob| {
+            let written = blob.store(at, &data);
+            drop(coming);
+            Ok(written)
+        })
     }
 
     fn write_last(&mut self, at: u64, data: Vec<Bytes>, info: Info) -> Op<LastWrite> {
@@ -153,7 +159,7 @@ impl Blob for FileBlob {
     }
 
     fn sync(&mut self) -> Op<()> {
-        let blob = self.clone();
+        let (blob, coming) = (self.clone(), self.shared.disk.will_commit());
         Box::pin(async move {
             if blob.file.get().is_none() {
                 // Bytes written before a rest belong to the file, whoever syncs it.
@@ -163,7 +169,7 @@ impl Blob for FileBlob {
             let device = blob.file.get().and_then(|file| fstat(file).ok()).map(|stat| stat.st_dev);
             let volume = (device == Some(blob.shared.device)).then(|| Arc::clone(&blob.shared.volume));
             let target = Target::file(Arc::clone(&blob.file), volume);
-            blob.shared.disk.commit(blob.ticket.clone(), target).await
+            blob.shared.disk.commit(blob.ticket.clone(), target, coming).await
         })
     }
 

@@ -88,6 +88,7 @@ impl Shared {
     /// The bytes first, then the name: each sync is shared with whoever waits for the same.
     async fn put_durably(self: Arc<Self>, name: String, content: Bytes) -> Result<(), StorageError> {
         let place = path(&name);
+        let coming = self.disk.will_commit();
         let draft = self.job(Lane::Metadata, Ticket::unwatched(), move |shared| {
             shared.layout.draft_private(place, &content).map_err(failed("note an event"))
         });
@@ -96,7 +97,8 @@ impl Shared {
         let volume = Some(Arc::clone(&self.volume));
         let alone = Box::new(move || Ok(fsync(&*written)?));
         let target = Target { alone, syncs: 1, volume: volume.clone() };
-        let durable = self.disk.commit(Ticket::unwatched(), target).await;
+        let durable = self.disk.commit(Ticket::unwatched(), target, coming).await;
+        let coming = self.disk.will_commit();
         let placing = self.job(Lane::Metadata, Ticket::unwatched(), move |shared| {
             durable.inspect_err(|_| shared.layout.discard(&draft))?;
             shared.layout.place(&draft).map_err(failed("note an event"))
@@ -104,6 +106,6 @@ impl Shared {
         placing.await?;
         let shared = Arc::clone(&self);
         let alone = Box::new(move || shared.layout.main().sync_names(&path(&name)));
-        self.disk.commit(Ticket::unwatched(), Target { alone, syncs: 1, volume }).await
+        self.disk.commit(Ticket::unwatched(), Target { alone, syncs: 1, volume }, coming).await
     }
 }

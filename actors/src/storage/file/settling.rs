@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Info, UploadId,
-    disk::{Lane, Target, sync},
+    disk::{Coming, Lane, Target, sync},
     storage::{Durability, StorageError, Ticket},
 };
 
@@ -31,6 +31,7 @@ impl Shared {
         with_names: bool,
     ) -> Result<(), StorageError> {
         let (id, place) = (info.id.clone(), spot.clone());
+        let coming = self.disk.will_commit();
         let draft = self.job(lane, ticket.clone(), move |shared| shared.layout.draft_info(&info, &spot)).await?;
         let written = Arc::clone(&draft.file);
         let syncs = 1 + u64::from(bytes.is_some());
@@ -39,13 +40,17 @@ impl Shared {
             Ok(fsync(&*written)?)
         };
         let volume = Some(Arc::clone(&self.volume)).filter(|_| Layout::usual(&id) == place);
-        let durable = self.disk.commit(ticket.clone(), Target { alone: Box::new(alone), syncs, volume }).await;
+        let durable = self.disk.commit(ticket.clone(), Target { alone: Box::new(alone), syncs, volume }, coming).await;
+        let coming = with_names.then(|| self.disk.will_commit());
         let placing = self.job(lane, ticket.clone(), move |shared| {
             durable.inspect_err(|_| shared.layout.discard(&draft))?;
             shared.layout.place(&draft).map_err(|error| StorageError::from_io("write the info", error))
         });
         placing.await?;
-        if with_names { self.settle_names(ticket, id, place).await } else { Ok(()) }
+        match coming {
+            Some(coming) => self.settle_names(ticket, id, place, coming).await,
+            None => Ok(()),
+        }
     }
 
     /// Makes the names of an upload's files durable.
@@ -54,13 +59,14 @@ impl Shared {
         ticket: Ticket,
         id: UploadId,
         spot: Spot,
+        coming: Coming,
     ) -> Result<(), StorageError> {
         let volume = Some(Arc::clone(&self.volume)).filter(|_| Layout::usual(&id) == spot);
         // A directory each, from the file's own up.
         let syncs = 1 + id.as_str().matches('/').count() as u64;
         let shared = Arc::clone(&self);
         let alone = move || shared.layout.sync_names(&id, &spot);
-        self.disk.commit(ticket, Target { alone: Box::new(alone), syncs, volume }).await
+        self.disk.commit(ticket, Target { alone: Box::new(alone), syncs, volume }, coming).await
     }
 
     pub(super) fn is_durable(&self) -> bool {

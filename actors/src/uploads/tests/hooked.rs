@@ -65,6 +65,15 @@ impl Hooked {
         rule: impl Fn(&Notice) -> Result<Verdict, HookError> + Send + Sync + 'static,
         held: Option<(EventKind, Arc<Semaphore>)>,
     ) -> Self {
+        Self::every(store, rule, held, Duration::ZERO).await
+    }
+
+    async fn every(
+        store: MemoryStore,
+        rule: impl Fn(&Notice) -> Result<Verdict, HookError> + Send + Sync + 'static,
+        held: Option<(EventKind, Arc<Semaphore>)>,
+        progress_every: Duration,
+    ) -> Self {
         let (tell, heard) = watch::channel(Vec::new());
         let config = Config {
             events: EventKind::ALL.into(),
@@ -72,7 +81,7 @@ impl Hooked {
             workers: 4,
             queue: 64,
             queue_wait: Duration::from_secs(20),
-            progress_every: Duration::ZERO,
+            progress_every,
             identity: Vec::new(),
         };
         Self { bed: Bed::with(store, tuning(), Some(config)).await, heard }
@@ -298,4 +307,17 @@ async fn access_is_asked_for_once_while_the_answer_holds() {
     }
     assert_eq!(hooked.kinds().iter().filter(|kind| **kind == EventKind::PreAccess).count(), 2);
     assert!(matches!(hooked.bed.uploads.begin(&allowed, Bed::appending(0)).await, Ok(Begun::Lease { .. })));
+}
+
+#[actix_rt::test]
+async fn what_has_come_is_told_though_the_client_is_silent() {
+    let mut hooked = Hooked::every(MemoryStore::new(), fine, None, Duration::from_millis(20)).await;
+    let id = hooked.bed.create("a", Some(9)).await;
+    let lease = hooked.bed.begin(&id, 0).await;
+    hooked.bed.append(&lease, b"ab").await;
+    // Nothing more happens to the upload.
+    hooked.hears(EventKind::PostReceive).await;
+    let offset = hooked.heard.borrow().iter().find(|(kind, ..)| *kind == EventKind::PostReceive).map(|heard| heard.1);
+    assert_eq!(offset, Some(2));
+    drop(lease);
 }
