@@ -82,10 +82,12 @@ async fn run(loaded: settings::Loaded, source: Source, logger: slog::Logger, con
         Ok(service) => service,
         Err(error) => return fail(&chain(&error)),
     };
-    say(&banner(&settings, &service));
+    // Only now, so that a start that takes long can be broken off; and before anybody is told that it serves, who may have it
+    // ended at once.
     let (Ok(mut terminate), Ok(mut interrupt)) = (on(Signal::TERM), on(Signal::INT)) else {
         return fail(&"signals can't be awaited");
     };
+    say(&banner(&settings, &service));
     let notifier = Notifier::at(std::env::var_os("NOTIFY_SOCKET").as_deref());
     notifier.ready();
     let mut reloading = None;
