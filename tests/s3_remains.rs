@@ -158,6 +158,8 @@ fn an_upload_that_is_aborted_under_its_owner_is_gone() {
     let aborted = server.bed().multipart_uploads().remove(0);
     assert!(server.bed().abort_upload(&aborted.upload_id));
     assert_eq!(server.patch(&path, MIB as u64, &bytes[MIB..]).status, 500);
+    // Until its owner has ended it is to be asked for again.
+    wait_until("its owner has ended", || server.head(&path).status != 423);
     server.head(&path).gone();
     assert_eq!(server.patch(&path, MIB as u64, &bytes[MIB..]).status, 404);
     server.unharmed();
