@@ -188,6 +188,8 @@ test('interrupting asks first, and then really ends the request', async (test) =
   const { upload, sender } = await stalled(test, server, { filename: 'talk.mp4' })
   const page = await look(test, server, uploadPlace(upload))
   await page.locator('#view-upload[data-state="receiving"]').waitFor()
+  // The state may come by an event, before the rest; the dialog says what is known when it opens.
+  await page.locator('#view-upload').getByText('talk.mp4').first().waitFor()
   const button = page.getByRole('button', { name: 'Interrupt', exact: true }).first()
   const dialog = page.getByRole('dialog', { name: 'Interrupt this upload?' })
   await bringUp(button, dialog)
