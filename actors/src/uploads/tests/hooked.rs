@@ -17,6 +17,9 @@ use crate::{
     storage::{Storage, memory::MemoryStore},
 };
 
+/// How many calls may wait.
+const QUEUE: usize = 64;
+
 type Rule = dyn Fn(&Notice) -> Result<Verdict, HookError> + Send + Sync;
 
 /// An application that answers by a rule, and remembers what it heard. It waits for a permit before it answers to a kind that
@@ -79,7 +82,7 @@ impl Hooked {
             events: EventKind::ALL.into(),
             transport: Arc::new(Application { heard: tell, rule: Box::new(rule), held }),
             workers: 4,
-            queue: 64,
+            queue: QUEUE,
             queue_wait: Duration::from_secs(20),
             progress_every,
             identity: Vec::new(),
@@ -320,4 +323,105 @@ async fn what_has_come_is_told_though_the_client_is_silent() {
     let offset = hooked.heard.borrow().iter().find(|(kind, ..)| *kind == EventKind::PostReceive).map(|heard| heard.1);
     assert_eq!(offset, Some(2));
     drop(lease);
+}
+
+#[actix_rt::test]
+async fn an_end_that_can_not_be_noted_does_not_come() {
+    let mut hooked = Hooked::new(MemoryStore::new(), fine).await;
+    let id = hooked.bed.create("a", Some(2)).await;
+    hooked.bed.fail("nospace note_event 2");
+    let lease = hooked.bed.begin(&id, 0).await;
+    let refused = lease.append(vec![bytes::Bytes::from_static(b"ab")], hooked.bed.share(2)).await;
+    assert_eq!(refused.unwrap_err(), AskFailure::Refused(Refusal::NoSpace));
+    drop(lease);
+    // Nor is it deleted, and its owner goes: the next one looks.
+    let refused = hooked.bed.uploads.terminate(&id, None).await.unwrap_err();
+    assert_eq!(refused, AskFailure::Refused(Refusal::StoreFailed));
+    assert!(hooked.bed.store.outbox().list(String::new(), 9).await.unwrap().is_empty());
+    let lease = hooked.bed.begin(&id, 0).await;
+    hooked.bed.append(&lease, b"ab").await;
+    assert!(lease.commit().await.unwrap().finished);
+    hooked.hears(EventKind::PostFinish).await;
+    assert_eq!(hooked.kinds().iter().filter(|kind| **kind == EventKind::PostTerminate).count(), 0);
+}
+
+#[actix_rt::test]
+async fn an_event_that_can_not_be_removed_is_told_once_by_this_run() {
+    let store = MemoryStore::new();
+    let mut hooked = Hooked::new(store.clone(), fine).await;
+    let id = hooked.bed.create("a", Some(2)).await;
+    hooked.bed.fail("fail remove_event always");
+    let lease = hooked.bed.begin(&id, 0).await;
+    hooked.bed.append(&lease, b"ab").await;
+    assert!(lease.commit().await.unwrap().finished);
+    hooked.hears(EventKind::PostFinish).await;
+    hooked.owes_nothing().await;
+    assert_eq!(hooked.bed.uploads.retry_events(None).await.unwrap(), 0);
+    // It lies there still, so the next run tells it once more, by the same name.
+    let told = hooked.heard.borrow().last().unwrap().2.clone();
+    let mut next = Hooked::new(store, fine).await;
+    next.hears(EventKind::PostFinish).await;
+    assert_eq!(next.heard.borrow()[0].2, told);
+}
+
+#[actix_rt::test]
+async fn an_upload_whose_client_vanished_before_its_last_hook_answered_is_finished_and_told() {
+    let held = Arc::new(Semaphore::new(0));
+    let mut hooked = Hooked::held(MemoryStore::new(), fine, Some((EventKind::PreFinish, Arc::clone(&held)))).await;
+    let id = hooked.bed.create("a", Some(2)).await;
+    let lease = hooked.bed.begin(&id, 0).await;
+    hooked.bed.append(&lease, b"ab").await;
+    let commit = actix_rt::spawn(lease.commit());
+    while hooked.bed.uploads.hooks_report().unwrap().calls[EventKind::PreFinish as usize].under_way == 0 {
+        tokio::task::yield_now().await;
+    }
+    commit.abort();
+    assert!(commit.await.is_err());
+    held.add_permits(1);
+    hooked.hears(EventKind::PostFinish).await;
+    assert!(hooked.bed.uploads.record(&id).await.unwrap().is_some());
+}
+
+#[actix_rt::test]
+async fn a_transport_that_panics_fails_one_call() {
+    let rule = |notice: &Notice| {
+        assert!(notice.call.event.upload.meta_data["filename"] != "bad.bin", "on purpose");
+        fine(notice)
+    };
+    let hooked = Hooked::new(MemoryStore::new(), rule).await;
+    for _ in 0..9 {
+        let refused = hooked.bed.uploads.create(Bed::new_upload("bad", Some(2))).await.unwrap_err();
+        assert!(matches!(refused, AskFailure::Hook(error) if error.failure == HookFailure::Failed));
+    }
+    hooked.bed.create("good", Some(2)).await;
+    let report = hooked.bed.uploads.hooks_report().unwrap();
+    assert_eq!((report.calls[0].failures.as_slice(), report.actors.pools[0].workers), (&[("failed", 9)][..], 4));
+}
+
+#[actix_rt::test]
+async fn when_too_many_wait_who_asks_is_refused_at_once() {
+    let held = Arc::new(Semaphore::new(0));
+    let hooked = Hooked::held(MemoryStore::new(), fine, Some((EventKind::PreCreate, Arc::clone(&held)))).await;
+    let report = || hooked.bed.uploads.hooks_report().unwrap();
+    let uploads = hooked.bed.uploads.clone();
+    let ask = |name: String| {
+        let uploads = uploads.clone();
+        actix_rt::spawn(async move { uploads.create(Bed::new_upload(&name, Some(2))).await.map(drop) })
+    };
+    // Four are under way, and so many wait as may.
+    let mut asked: Vec<_> = (0..4 + QUEUE).map(|number| ask(format!("u{number}"))).collect();
+    while (report().actors.pools[0].busy, report().actors.pools[0].queue.depth) != (4, QUEUE) {
+        tokio::task::yield_now().await;
+    }
+    let refused = ask("late".to_owned()).await.unwrap().unwrap_err();
+    assert!(matches!(refused, AskFailure::Hook(error) if error.failure == HookFailure::Overloaded));
+    // One who gives up is not called for.
+    asked.pop().unwrap().abort();
+    held.add_permits(4 + QUEUE);
+    for ask in asked {
+        ask.await.unwrap().unwrap();
+    }
+    // Without the one who gave up, and with the one who was refused.
+    let calls = &report().calls[0];
+    assert_eq!((calls.count, calls.failures.as_slice()), (4 + QUEUE as u64, &[("overloaded", 1)][..]));
 }
