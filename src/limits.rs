@@ -117,10 +117,14 @@ impl Limits {
         Ok(place)
     }
 
-    /// The pace at which bytes of this upload may be read.
-    pub(crate) fn throttle(self: &Arc<Self>, id: &UploadId) -> Throttle {
-        let is_limited = self.config.borrow().bytes_per_sec_per_upload > 0;
-        Throttle { limits: Arc::clone(self), upload: is_limited.then(|| self.pace_of(id)) }
+    /// The pace at which a request may read bytes of this upload; `None` when there is no limit as it begins.
+    pub(crate) fn throttle(self: &Arc<Self>, id: &UploadId) -> Option<Throttle> {
+        let (is_limited, are_all) = {
+            let config = self.config.borrow();
+            (config.bytes_per_sec_per_upload > 0, config.bytes_per_sec_in_all > 0)
+        };
+        let throttle = || Throttle { limits: Arc::clone(self), upload: is_limited.then(|| self.pace_of(id)) };
+        (is_limited || are_all).then(throttle)
     }
 
     /// Those who append to an upload one after the other share its pace, so a new request is no way around it.
@@ -277,7 +281,7 @@ mod tests {
     #[test]
     fn requests_of_an_upload_share_its_pace_and_others_have_their_own() {
         let limits = Limits::new(Config { bytes_per_sec_per_upload: 1, ..Config::default() });
-        let (first, second, other) = (limits.throttle(&id("a")), limits.throttle(&id("a")), limits.throttle(&id("b")));
+        let [first, second, other] = ["a", "a", "b"].map(|name| limits.throttle(&id(name)).unwrap());
         let turn = first.turn().unwrap();
         assert_eq!((turn.bytes(), turn.wait_until()), (1024, None));
         turn.used(1024);
@@ -294,7 +298,7 @@ mod tests {
     #[test]
     fn all_share_one_pace_and_without_limits_there_is_none() {
         let limits = Limits::new(Config { bytes_per_sec_in_all: 64 * 1024 * 1024, ..Config::default() });
-        let (first, second) = (limits.throttle(&id("a")), limits.throttle(&id("b")));
+        let [first, second] = ["a", "b"].map(|name| limits.throttle(&id(name)).unwrap());
         assert_eq!(first.turn().unwrap().bytes(), 256 * 1024);
         limits.set(Config { bytes_per_sec_in_all: 1, ..Config::default() });
         let turn = first.turn().unwrap();
@@ -303,13 +307,14 @@ mod tests {
         drop(turn);
         limits.set(Config::default());
         assert!(first.turn().is_none() && second.turn().is_none());
+        assert!(limits.throttle(&id("c")).is_none());
         assert!(limits.paces.is_empty());
     }
 
     #[test]
     fn paces_that_nobody_needs_are_forgotten() {
         let limits = Limits::new(Config { bytes_per_sec_per_upload: 1 << 40, ..Config::default() });
-        let kept = limits.throttle(&id("kept"));
+        let kept = limits.throttle(&id("kept")).unwrap();
         for number in 0..PACES * 2 {
             drop(limits.throttle(&id(&format!("upload-{number}"))));
         }

@@ -111,7 +111,7 @@ impl Source {
 
     /// The body of a request that appends to this upload: it is read as fast as the limits allow.
     pub(super) fn paced(self, site: &Site, id: &UploadId) -> Self {
-        Self { throttle: Some(site.limits.throttle(id)), ..self }
+        Self { throttle: site.limits.throttle(id), ..self }
     }
 
     async fn readable(&mut self) {
