@@ -26,7 +26,7 @@ mod values;
 
 pub use access::{Auth, Checks, Jwt, Limits};
 pub use change::{Changes, adopt};
-pub use hooks::{GrpcHooks, HookPool, Hooks};
+pub use hooks::{HookPool, Hooks, HttpHooks};
 pub use listening::{Bind, Tls, TlsVersion};
 pub use problem::{Origin, Place, Problem, SettingsError};
 pub use report::check_report;

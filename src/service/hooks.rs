@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use slog::Logger;
 #[cfg(feature = "grpc")]
-use wharf_actors::hooks::grpc::{self, Grpc};
+use wharf_actors::hooks::grpc::Grpc;
 use wharf_actors::hooks::{Config, SetupError, Transport, file::Executables, http::Http, several::Several};
 
-#[cfg(feature = "grpc")]
-use crate::settings::GrpcHooks;
 use crate::{
     protocol::field_name_in_go,
-    settings::{Hooks, Mistakes, Settings},
+    settings::{Hooks, HttpHooks, Mistakes, Settings},
 };
 
 /// How the application hears of uploads; `None` when nothing is configured.
@@ -44,15 +42,13 @@ fn transports(hooks: &Hooks, logger: &Logger) -> Result<Vec<Box<dyn Transport>>,
     if let Some(file) = hooks.file.clone() {
         transports.push(Box::new(Executables::new(file, logger.clone()).map_err(in_section("hooks.file"))?));
     }
-    if let Some(http) = hooks.http.clone() {
-        transports.push(Box::new(Http::new(http).map_err(in_section("hooks.http"))?));
+    if let Some(HttpHooks { endpoint, signing_key }) = hooks.http.clone() {
+        let key = signing_key.as_ref().map(|key| key.reveal().as_bytes());
+        transports.push(Box::new(Http::new(endpoint, key).map_err(in_section("hooks.http"))?));
     }
     #[cfg(feature = "grpc")]
-    if let Some(grpc) = hooks.grpc.clone() {
-        let GrpcHooks { url, forward_headers, max_response_bytes, attempts, tls } = grpc;
-        let url = url.reveal().to_owned();
-        let grpc = grpc::Config { url, forward_headers, max_response_bytes, attempts, tls };
-        transports.push(Box::new(Grpc::new(grpc).map_err(in_section("hooks.grpc"))?));
+    if let Some(endpoint) = hooks.grpc.clone() {
+        transports.push(Box::new(Grpc::new(endpoint).map_err(in_section("hooks.grpc"))?));
     }
     Ok(transports)
 }

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use wharf_actors::hooks::{
-    EventKind,
-    client::{Attempts, Tls as HookTls},
-    file, http,
-};
+use wharf_actors::hooks::{EventKind, client::Endpoint, file};
 
 use super::values::Secret;
 
@@ -22,24 +18,18 @@ pub struct Hooks {
     /// Executable files.
     pub file: Option<file::Config>,
     /// An HTTP endpoint.
-    pub http: Option<http::Config>,
+    pub http: Option<HttpHooks>,
     /// A gRPC server, in builds that can call one.
-    pub grpc: Option<GrpcHooks>,
+    pub grpc: Option<Endpoint>,
 }
 
-/// `[hooks.grpc]`
+/// `[hooks.http]`
 #[derive(Debug, Clone)]
-pub struct GrpcHooks {
-    /// Its URL.
-    pub url: Secret,
-    /// Names of fields of the client's request that are handed on.
-    pub forward_headers: Vec<String>,
-    /// How many bytes an answer may have.
-    pub max_response_bytes: usize,
-    /// How often it is called for an event, and within which time.
-    pub attempts: Attempts,
-    /// How the two know one another.
-    pub tls: HookTls,
+pub struct HttpHooks {
+    /// Where it is, and how it is called.
+    pub endpoint: Endpoint,
+    /// What is posted is signed with this.
+    pub signing_key: Option<Secret>,
 }
 
 impl Hooks {

@@ -179,7 +179,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         room: "wharf::settings",
         own: &[
-            "wharf_actors::hooks::{EventKind, client, file, http}",
+            "wharf_actors::hooks::{EventKind, client, file}",
             "wharf_actors::hooks::client::",
             "wharf_actors::storage::Durability",
         ],

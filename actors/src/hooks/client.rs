@@ -1,12 +1,14 @@
 //! What the transports over the network have in common.
 
 mod attempts;
+mod endpoint;
 mod forward;
 mod tls;
 mod url;
 
 pub use attempts::Attempts;
 pub(crate) use attempts::Missed;
+pub use endpoint::Endpoint;
 pub(crate) use forward::Forwarded;
 pub use tls::{ClientCertificate, Tls};
 pub(crate) use tls::{Connector, connector};

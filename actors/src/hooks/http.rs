@@ -21,46 +21,14 @@
 mod exchange;
 mod signature;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Calling, Notice, SetupError, Transport,
-    client::{Attempts, Forwarded, Target, Tls, connector},
+    client::{Attempts, Endpoint, Forwarded, Target, connector},
 };
 use exchange::Exchange;
 use signature::Signer;
-
-/// Where events are posted, and how.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The URL, by `http` or `https`. A user and a password in it are sent as basic authorization, unless the client's
-    /// own `Authorization` is handed on.
-    pub url: String,
-    /// Names of the fields of a client's request that are handed on.
-    pub forward_headers: Vec<String>,
-    /// What requests are signed with; `None` leaves them unsigned.
-    pub signing_key: Option<Vec<u8>>,
-    /// How many bytes an answer's body may have.
-    pub max_response_bytes: usize,
-    /// How often an event is posted, and within which time.
-    pub attempts: Attempts,
-    /// How the two know one another by `https`.
-    pub tls: Tls,
-}
-
-/// Without what is secret.
-impl fmt::Debug for Config {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Config")
-            .field("forward_headers", &self.forward_headers)
-            .field("is_signed", &self.signing_key.is_some())
-            .field("max_response_bytes", &self.max_response_bytes)
-            .field("attempts", &self.attempts)
-            .field("tls", &self.tls)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Hooks by HTTP. Keeps connections for later events.
 #[derive(Clone)]
@@ -70,18 +38,18 @@ pub struct Http {
 }
 
 impl Http {
-    /// Hooks at a URL. Nobody is asked there yet.
+    /// Hooks at a URL, whose requests are signed with a key if there is one. Nobody is asked there yet.
     ///
     /// # Errors
     /// When the URL is none, a field can't be handed on, or a file can't be read.
-    pub fn new(config: Config) -> Result<Self, SetupError> {
-        let target = Target::parse(&config.url)?;
-        let connector = connector(&config.tls, target.is_secure, &[b"http/1.1"])?;
+    pub fn new(endpoint: Endpoint, signing_key: Option<&[u8]>) -> Result<Self, SetupError> {
+        let target = Target::parse(&endpoint.url)?;
+        let connector = connector(&endpoint.tls, target.is_secure, &[b"http/1.1"])?;
         let is_own = |name: &str| name.starts_with("x-wharf-");
-        let forwarded = Forwarded::new(&config.forward_headers, is_own)?;
-        let signer = config.signing_key.as_deref().map(Signer::new).transpose()?;
-        let exchange = Exchange::new(target, connector, forwarded, signer, config.max_response_bytes);
-        Ok(Self { exchange: Arc::new(exchange), attempts: config.attempts })
+        let forwarded = Forwarded::new(&endpoint.forward_headers, is_own)?;
+        let signer = signing_key.map(Signer::new).transpose()?;
+        let exchange = Exchange::new(target, connector, forwarded, signer, endpoint.max_response_bytes);
+        Ok(Self { exchange: Arc::new(exchange), attempts: endpoint.attempts })
     }
 }
 

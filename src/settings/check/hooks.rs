@@ -4,12 +4,12 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use wharf_actors::hooks::{
     EventKind,
-    client::{Attempts, ClientCertificate, Tls},
-    file, http,
+    client::{Attempts, ClientCertificate, Endpoint, Tls},
+    file,
 };
 
 use super::{
-    super::{GrpcHooks, Hooks, Settings, values::Secret},
+    super::{Hooks, HttpHooks, Settings, values::Secret},
     DAY_SECS, MEBIBYTE, Reader,
 };
 
@@ -46,35 +46,30 @@ fn file_hooks(reader: &mut Reader<'_>) -> Option<file::Config> {
     directory.map(|directory| file::Config { directory, timeout, max_response_bytes })
 }
 
-fn http_hooks(reader: &mut Reader<'_>) -> Option<http::Config> {
-    let url = reader.parsed("hooks.http.url", None, |text| Ok(Secret::of_text(text)));
+fn http_hooks(reader: &mut Reader<'_>) -> Option<HttpHooks> {
     let signing_key = reader.parsed("hooks.http.signing_key", None, |text| match text.len() {
         0 => Ok(None),
         len if len >= KEY_MIN => Ok(Secret::of_text(text)),
         _ => Err(format!("must have {KEY_MIN} characters at least")),
     });
-    let forward_headers = reader.tokens_of("hooks.http.forward_headers");
-    let max_response_bytes = reader.count("hooks.http.max_response_bytes", 1..=16 * MEBIBYTE);
-    let (attempts, tls) = (attempts(reader, "hooks.http"), tls(reader, "hooks.http"));
-    url.map(|url| http::Config {
-        url: url.reveal().to_owned(),
-        forward_headers,
-        signing_key: signing_key.map(|key| key.reveal().as_bytes().to_vec()),
-        max_response_bytes,
-        attempts,
-        tls,
-    })
+    endpoint(reader, "hooks.http").map(|endpoint| HttpHooks { endpoint, signing_key })
 }
 
-fn grpc_hooks(reader: &mut Reader<'_>) -> Option<GrpcHooks> {
-    let url = reader.parsed("hooks.grpc.url", None, |text| match Secret::of_text(text) {
-        Some(_) if !cfg!(feature = "grpc") => Err("needs a build with the feature grpc".to_owned()),
-        url => Ok(url),
-    });
-    let forward_headers = reader.tokens_of("hooks.grpc.forward_headers");
-    let max_response_bytes = reader.count("hooks.grpc.max_response_bytes", 1..=16 * MEBIBYTE);
-    let (attempts, tls) = (attempts(reader, "hooks.grpc"), tls(reader, "hooks.grpc"));
-    url.map(|url| GrpcHooks { url, forward_headers, max_response_bytes, attempts, tls })
+fn grpc_hooks(reader: &mut Reader<'_>) -> Option<Endpoint> {
+    let endpoint = endpoint(reader, "hooks.grpc");
+    if endpoint.is_some() && !cfg!(feature = "grpc") {
+        reader.refuse("hooks.grpc.url", "needs a build with the feature grpc".to_owned());
+    }
+    endpoint
+}
+
+/// Where a hook over the network is; `None` when it has no URL.
+fn endpoint(reader: &mut Reader<'_>, section: &str) -> Option<Endpoint> {
+    let url = reader.parsed(&format!("{section}.url"), String::new(), |text| Ok(text.to_owned()));
+    let forward_headers = reader.tokens_of(&format!("{section}.forward_headers"));
+    let max_response_bytes = reader.count(&format!("{section}.max_response_bytes"), 1..=16 * MEBIBYTE);
+    let (attempts, tls) = (attempts(reader, section), tls(reader, section));
+    (!url.is_empty()).then_some(Endpoint { url, forward_headers, max_response_bytes, attempts, tls })
 }
 
 fn attempts(reader: &mut Reader<'_>, section: &str) -> Attempts {

@@ -30,6 +30,7 @@ use super::*;
 use crate::hooks::{
     Changes, EventKind, HookError, HookFailure, HookResponse, Verdict,
     bed::{Certificates, PATIENCE, attempts, closed_port, notice},
+    client::Tls,
 };
 
 /// An answer may be so long here.
@@ -180,8 +181,8 @@ fn status(code: &'static str, words: &'static str) -> Frame<Bytes> {
     )
 }
 
-fn config(port: u16) -> Config {
-    Config {
+fn config(port: u16) -> Endpoint {
+    Endpoint {
         url: format!("http://127.0.0.1:{port}"),
         forward_headers: Vec::new(),
         max_response_bytes: MAX_RESPONSE_BYTES,
@@ -190,8 +191,8 @@ fn config(port: u16) -> Config {
     }
 }
 
-async fn called(config: Config) -> Result<Verdict, HookError> {
-    Grpc::new(config).unwrap().call(notice(EventKind::PreCreate)).await
+async fn called(endpoint: Endpoint) -> Result<Verdict, HookError> {
+    Grpc::new(endpoint).unwrap().call(notice(EventKind::PreCreate)).await
 }
 
 async fn outcome(replies: Vec<Reply>) -> (Result<Verdict, HookError>, usize) {
@@ -205,7 +206,7 @@ async fn an_event_is_told_and_the_answer_read() {
     let mut server = Server::start(vec![answer(&rejected)], None).await;
     let forward_headers = vec!["cookie".to_owned(), "Authorization".to_owned()];
     let url = format!("http://a:b@127.0.0.1:{}", server.port);
-    let grpc = Grpc::new(Config { url, forward_headers, ..config(server.port) }).unwrap();
+    let grpc = Grpc::new(Endpoint { url, forward_headers, ..config(server.port) }).unwrap();
     let notice = notice(EventKind::PreCreate);
     assert!(grpc.call(Arc::clone(&notice)).await.unwrap().reject_upload);
     let seen = server.call().await;
@@ -245,7 +246,7 @@ async fn an_event_is_told_and_the_answer_read() {
 async fn the_url_may_have_a_user() {
     let mut server = Server::start(vec![answer(&Answer::default())], None).await;
     let url = format!("http://a:b@127.0.0.1:{}", server.port);
-    called(Config { url, ..config(server.port) }).await.unwrap();
+    called(Endpoint { url, ..config(server.port) }).await.unwrap();
     assert_eq!(server.call().await.fields["authorization"], "Basic YTpi");
 }
 
@@ -398,7 +399,7 @@ async fn what_may_pass_is_tried_three_times() {
 #[actix_rt::test]
 async fn no_answer_is_a_failure() {
     let mut server = Server::start(vec![Reply::Hang], None).await;
-    let error = called(Config { attempts: attempts(SHORT), ..config(server.port) }).await.unwrap_err();
+    let error = called(Endpoint { attempts: attempts(SHORT), ..config(server.port) }).await.unwrap_err();
     assert_eq!((error.failure, server.count()), (HookFailure::TimedOut, 1), "{error}");
     let error = called(config(closed_port().await)).await.unwrap_err();
     assert_eq!(error.failure, HookFailure::Unreachable, "{error}");
@@ -426,16 +427,16 @@ async fn both_know_one_another_by_tls() {
         (Some(certificates.issue("wharf")), stranger.ca_file(), false),
     ] {
         let tls = Tls { ca_file: Some(ca_file), client_certificate, verify: true };
-        let result = called(Config { url: url.clone(), tls, ..config(server.port) }).await;
+        let result = called(Endpoint { url: url.clone(), tls, ..config(server.port) }).await;
         assert_eq!(result.is_ok(), is_fine, "{result:?}");
     }
 }
 
 #[actix_rt::test]
 async fn what_cannot_be_set_up_is_said() {
-    assert_eq!(Grpc::new(Config { url: "localhost:80".into(), ..config(1) }).map(|_| ()).unwrap_err().field, "url");
+    assert_eq!(Grpc::new(Endpoint { url: "localhost:80".into(), ..config(1) }).map(|_| ()).unwrap_err().field, "url");
     for name in ["grpc-timeout", "X-Data-Bin", "wharf-event-id", "User-Agent", "te"] {
-        let config = Config { forward_headers: vec![name.to_owned()], ..config(1) };
-        assert_eq!(Grpc::new(config).map(|_| ()).unwrap_err().field, "forward_headers", "{name}");
+        let endpoint = Endpoint { forward_headers: vec![name.to_owned()], ..config(1) };
+        assert_eq!(Grpc::new(endpoint).map(|_| ()).unwrap_err().field, "forward_headers", "{name}");
     }
 }

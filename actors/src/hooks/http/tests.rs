@@ -6,7 +6,7 @@ use super::*;
 use crate::hooks::{
     EventKind, HookError, HookFailure, Verdict,
     bed::{Certificates, PATIENCE, Reply, Server, attempts, closed_port, notice},
-    client::ClientCertificate,
+    client::{ClientCertificate, Tls},
 };
 
 /// An answer may be so long here.
@@ -15,25 +15,24 @@ const MAX_RESPONSE_BYTES: usize = 100;
 /// Time for servers that never answer.
 const SHORT: Duration = Duration::from_millis(200);
 
-fn config(port: u16) -> Config {
-    Config {
+fn config(port: u16) -> Endpoint {
+    Endpoint {
         url: format!("http://127.0.0.1:{port}/hook?a=b"),
         forward_headers: Vec::new(),
-        signing_key: None,
         max_response_bytes: MAX_RESPONSE_BYTES,
         attempts: attempts(PATIENCE),
         tls: Tls::default(),
     }
 }
 
-async fn called(config: Config) -> Result<Verdict, HookError> {
-    Http::new(config).unwrap().call(notice(EventKind::PreCreate)).await
+async fn called(endpoint: Endpoint) -> Result<Verdict, HookError> {
+    Http::new(endpoint, None).unwrap().call(notice(EventKind::PreCreate)).await
 }
 
 /// What comes of an event that is answered so, and how often it was posted.
 async fn outcome(replies: Vec<Reply>, timeout: Duration) -> (Result<Verdict, HookError>, usize) {
     let mut server = Server::start(replies).await;
-    let result = called(Config { attempts: attempts(timeout), ..config(server.port) }).await;
+    let result = called(Endpoint { attempts: attempts(timeout), ..config(server.port) }).await;
     (result, server.count())
 }
 
@@ -41,7 +40,7 @@ async fn outcome(replies: Vec<Reply>, timeout: Duration) -> (Result<Verdict, Hoo
 async fn an_event_is_posted_and_the_answer_read() {
     let mut server = Server::start(vec![Reply::json("{\"StopUpload\":true}")]).await;
     let forward_headers = vec!["cookie".to_owned(), "AUTHORIZATION".to_owned(), "X-Absent".to_owned()];
-    let http = Http::new(Config { forward_headers, ..config(server.port) }).unwrap();
+    let http = Http::new(Endpoint { forward_headers, ..config(server.port) }, None).unwrap();
     let notice = notice(EventKind::PostReceive);
     assert!(http.call(Arc::clone(&notice)).await.unwrap().stop_upload);
     let seen = server.request().await;
@@ -62,17 +61,18 @@ async fn an_event_is_posted_and_the_answer_read() {
 async fn the_url_has_a_user_unless_the_clients_is_handed_on() {
     let mut server = Server::start(vec![Reply::json("{}")]).await;
     let url = format!("http://a:b@127.0.0.1:{}/", server.port);
-    called(Config { url: url.clone(), ..config(server.port) }).await.unwrap();
+    called(Endpoint { url: url.clone(), ..config(server.port) }).await.unwrap();
     assert_eq!(server.request().await.field("Authorization"), Some("Basic YTpi"));
     let forward_headers = vec!["Authorization".to_owned()];
-    called(Config { url, forward_headers, ..config(server.port) }).await.unwrap();
+    called(Endpoint { url, forward_headers, ..config(server.port) }).await.unwrap();
     assert_eq!(server.request().await.field("Authorization"), Some("Bearer t"));
 }
 
 #[actix_rt::test]
 async fn an_event_is_signed_in_each_try() {
     let mut server = Server::start(vec![Reply::whole("503 Busy", ""), Reply::json("{}")]).await;
-    called(Config { signing_key: Some(b"key".to_vec()), ..config(server.port) }).await.unwrap();
+    let http = Http::new(config(server.port), Some(b"key")).unwrap();
+    http.call(notice(EventKind::PreCreate)).await.unwrap();
     for _ in 0..2 {
         let seen = server.request().await;
         let (id, timestamp) = (seen.field("X-Wharf-Event-Id").unwrap(), seen.field("X-Wharf-Timestamp").unwrap());
@@ -154,7 +154,7 @@ async fn nobody_there_is_a_failure() {
     assert_eq!(error.failure, HookFailure::Unreachable, "{error}");
     assert!(error.cause.contains("2 tries before"), "{error}");
     let url = "http://no-such-host.invalid/".to_owned();
-    let error = called(Config { url, ..config(1) }).await.unwrap_err();
+    let error = called(Endpoint { url, ..config(1) }).await.unwrap_err();
     assert_eq!(error.failure, HookFailure::Unreachable, "{error}");
 }
 
@@ -168,7 +168,7 @@ async fn no_answer_in_time_is_a_failure() {
         Reply::Drip("HTTP/1.1 200 OK\r\nContent-Type: ", "x"),
     ] {
         let mut server = Server::start(vec![reply.clone()]).await;
-        let config = Config { max_response_bytes: 1_000_000, attempts: attempts(SHORT), ..config(server.port) };
+        let config = Endpoint { max_response_bytes: 1_000_000, attempts: attempts(SHORT), ..config(server.port) };
         let error = called(config).await.unwrap_err();
         assert_eq!((error.failure, server.count()), (HookFailure::TimedOut, 1), "{reply:?}: {error}");
     }
@@ -177,7 +177,7 @@ async fn no_answer_in_time_is_a_failure() {
 #[actix_rt::test]
 async fn a_call_that_is_given_up_ends_its_request() {
     let mut server = Server::start(vec![Reply::Hang]).await;
-    let http = Http::new(config(server.port)).unwrap();
+    let http = Http::new(config(server.port), None).unwrap();
     let call = http.call(notice(EventKind::PreCreate));
     tokio::select! {
         _ = call => panic!("there was an answer"),
@@ -202,7 +202,7 @@ async fn who_is_trusted_by_tls() {
         let server = Server::start_with(vec![Reply::json("{}")], Some(acceptor)).await;
         let tls = Tls { ca_file: ca_file.or(Some(stranger.ca_file())), client_certificate: None, verify };
         let url = format!("https://localhost:{}/", server.port);
-        let result = called(Config { url, tls, ..config(server.port) }).await;
+        let result = called(Endpoint { url, tls, ..config(server.port) }).await;
         match result {
             Ok(_) => assert!(is_trusted, "{host} {verify}"),
             Err(error) => assert_eq!((error.failure, is_trusted), (HookFailure::Unreachable, false), "{error}"),
@@ -218,7 +218,7 @@ async fn a_hook_may_ask_for_a_certificate() {
     for (client_certificate, is_let_in) in [(Some(certificates.issue("wharf")), true), (None, false)] {
         let tls = Tls { ca_file: Some(certificates.ca_file()), client_certificate, verify: true };
         let url = format!("https://localhost:{}/", server.port);
-        assert_eq!(called(Config { url, tls, ..config(server.port) }).await.is_ok(), is_let_in);
+        assert_eq!(called(Endpoint { url, tls, ..config(server.port) }).await.is_ok(), is_let_in);
     }
 }
 
@@ -226,17 +226,17 @@ async fn a_hook_may_ask_for_a_certificate() {
 async fn what_cannot_be_set_up_is_said() {
     let fine = config(1);
     let missing = std::path::PathBuf::from("/nowhere/ca.pem");
-    let tls = |tls: Tls| Config { url: "https://localhost/".to_owned(), tls, ..fine.clone() };
+    let tls = |tls: Tls| Endpoint { url: "https://localhost/".to_owned(), tls, ..fine.clone() };
     let shown = ClientCertificate { certificate: missing.clone(), key: missing.clone() };
-    for (config, field) in [
-        (Config { url: "localhost".into(), ..fine.clone() }, "url"),
-        (Config { forward_headers: vec!["X-Wharf-Signature".into()], ..fine.clone() }, "forward_headers"),
-        (Config { signing_key: Some(Vec::new()), ..fine.clone() }, "signing_key"),
+    for (endpoint, field) in [
+        (Endpoint { url: "localhost".into(), ..fine.clone() }, "url"),
+        (Endpoint { forward_headers: vec!["X-Wharf-Signature".into()], ..fine.clone() }, "forward_headers"),
         (tls(Tls { ca_file: Some(missing), ..Tls::default() }), "ca_file"),
         (tls(Tls { client_certificate: Some(shown), verify: false, ca_file: None }), "client_certificate"),
     ] {
-        assert_eq!(Http::new(config).map(|_| ()).unwrap_err().field, field);
+        assert_eq!(Http::new(endpoint, None).map(|_| ()).unwrap_err().field, field);
     }
-    let secret = Config { url: "http://a:open@sesame/".into(), signing_key: Some(b"open".to_vec()), ..fine };
+    assert_eq!(Http::new(fine.clone(), Some(b"")).map(|_| ()).unwrap_err().field, "signing_key");
+    let secret = Endpoint { url: "http://a:open@sesame/".into(), ..fine };
     assert!(!format!("{secret:?}").contains("open"));
 }
