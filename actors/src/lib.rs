@@ -20,6 +20,8 @@ mod live;
 mod monitor;
 #[cfg(feature = "s3")]
 pub mod parts;
+#[cfg(test)]
+mod patience;
 pub mod post;
 mod reaper;
 mod room;

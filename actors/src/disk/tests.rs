@@ -9,6 +9,7 @@ use std::{
 use futures_util::future::join_all;
 
 use super::*;
+use crate::patience::until;
 
 fn disk() -> Arc<Disk> {
     Disk::start(1, 1).unwrap()
@@ -113,9 +114,7 @@ async fn the_threads_end_with_the_pool() {
     drop(disk);
     op.await.unwrap();
     // Each thread holds it until its end.
-    while staff.strong_count() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("all threads have gone", async || staff.strong_count() == 0).await;
 }
 
 #[actix_rt::test]
@@ -160,9 +159,7 @@ async fn stands(disk: &Disk, expected: (usize, usize, usize, usize, usize)) {
         let lane = &disk.report()[1];
         (lane.workers, lane.workers_wanted, lane.busy, lane.queue.depth, lane.queue.limit)
     };
-    while now() != expected {
-        tokio::task::yield_now().await;
-    }
+    until("the lane stands so", async || now() == expected).await;
 }
 
 #[actix_rt::test]

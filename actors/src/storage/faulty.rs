@@ -374,9 +374,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::storage::{
-        conformance::{self, finished, id, info},
-        memory::MemoryStore,
+    use crate::{
+        patience::until,
+        storage::{
+            conformance::{self, finished, id, info},
+            memory::MemoryStore,
+        },
     };
 
     #[actix_rt::test]
@@ -420,9 +423,7 @@ mod tests {
         assert!(write.as_mut().poll(&mut context).is_pending());
         drop(write);
         drop(blob);
-        while Arc::strong_count(&held) > 1 {
-            tokio::task::yield_now().await;
-        }
+        until("nobody else holds it", async || Arc::strong_count(&held) == 1).await;
         assert_eq!(store.open(&id("a"), Ticket::unwatched()).await.unwrap().stored, 4);
     }
 
@@ -434,9 +435,7 @@ mod tests {
         let mut blob = store.create(info("a", Some(8)), Ticket::unwatched()).await.unwrap().blob;
         fs::write(&control, "hold write 1").unwrap();
         let mut held = tokio::task::spawn_local(blob.write(0, vec![Bytes::from_static(b"abcd")]));
-        while !dir.path().join("faults.held").exists() {
-            tokio::task::yield_now().await;
-        }
+        until("it is held", async || dir.path().join("faults.held").exists()).await;
         assert!(futures_util::FutureExt::now_or_never(&mut held).is_none());
         fs::remove_file(&control).unwrap();
         assert_eq!(held.await.unwrap().unwrap().len, 4);

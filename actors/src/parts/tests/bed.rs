@@ -17,14 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::{Config, Part, PartError, Parts};
 use crate::{
     Budget,
+    patience::PATIENCE,
     storage::s3::client::{
         Attributes, Call, Client, ClientError, ETag, ErrorKind, ListedMultipart, ListedObject, ListedPart,
         MultipartMarker, Object, ObjectHead, Page,
     },
 };
-
-/// No test waits longer for a condition.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 

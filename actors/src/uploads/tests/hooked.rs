@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 
 use super::{Bed, tuning};
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
         Calling, Changes, Config, EventKind, HookError, HookFailure, HookResponse, Notice, OwedState, Transport,
         Verdict,
     },
+    patience::{PATIENCE, until},
     storage::{Storage, memory::MemoryStore},
 };
 
@@ -92,7 +96,8 @@ impl Hooked {
 
     /// Waits until the application has heard of such an event.
     async fn hears(&mut self, kind: EventKind) {
-        self.heard.wait_for(|heard| heard.iter().any(|(known, ..)| *known == kind)).await.unwrap();
+        let heard = self.heard.wait_for(|heard| heard.iter().any(|(known, ..)| *known == kind));
+        timeout(PATIENCE, heard).await.expect("heard in time").unwrap();
     }
 
     fn kinds(&self) -> Vec<EventKind> {
@@ -101,9 +106,11 @@ impl Hooked {
 
     /// Waits until nothing is owed.
     async fn owes_nothing(&self) {
-        while self.bed.uploads.owed_events(None, 9).await.unwrap().iter().any(|owed| owed.state != OwedState::Noted) {
-            tokio::task::yield_now().await;
-        }
+        until("nothing is owed", async || {
+            let owed = self.bed.uploads.owed_events(None, 9).await.unwrap();
+            owed.iter().all(|owed| owed.state == OwedState::Noted)
+        })
+        .await;
     }
 }
 
@@ -217,11 +224,12 @@ async fn what_could_not_be_told_is_told_by_the_next_run() {
     first.bed.append(&lease, b"ab").await;
     assert!(lease.commit().await.unwrap().finished);
     let mut failures = Vec::new();
-    while failures.is_empty() {
-        tokio::task::yield_now().await;
+    until("it was tried once", async || {
         failures = first.bed.uploads.owed_events(None, 9).await.unwrap();
         failures.retain(|owed| owed.tries == 1);
-    }
+        !failures.is_empty()
+    })
+    .await;
     assert_eq!((failures[0].kind, failures[0].upload.as_str()), (EventKind::PostFinish, "a"));
     let report = first.bed.uploads.hooks_report().unwrap();
     assert_eq!((report.owed, report.oldest_owed.is_some(), report.transport), (1, true, "test"));
@@ -268,9 +276,8 @@ async fn what_is_deleted_unfinished_takes_its_note_along() {
     assert_eq!(hooked.bed.uploads.owed_events(None, 9).await.unwrap().len(), 1);
     hooked.bed.uploads.terminate(&id, None).await.unwrap();
     hooked.owes_nothing().await;
-    while !hooked.bed.store.outbox().list(String::new(), 9).await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until("the outbox is empty", async || hooked.bed.store.outbox().list(String::new(), 9).await.unwrap().is_empty())
+        .await;
     assert!(!hooked.kinds().contains(&EventKind::PostFinish));
 }
 
@@ -372,9 +379,10 @@ async fn an_upload_whose_client_vanished_before_its_last_hook_answered_is_finish
     let lease = hooked.bed.begin(&id, 0).await;
     hooked.bed.append(&lease, b"ab").await;
     let commit = actix_rt::spawn(lease.commit());
-    while hooked.bed.uploads.hooks_report().unwrap().calls[EventKind::PreFinish as usize].under_way == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("pre-finish is under way", async || {
+        hooked.bed.uploads.hooks_report().unwrap().calls[EventKind::PreFinish as usize].under_way > 0
+    })
+    .await;
     commit.abort();
     assert!(commit.await.is_err());
     held.add_permits(1);
@@ -408,15 +416,18 @@ async fn when_too_many_wait_who_asks_is_refused_at_once() {
         let uploads = uploads.clone();
         actix_rt::spawn(async move { uploads.create(Bed::new_upload(&name, Some(2))).await.map(drop) })
     };
-    // Four are under way, and so many wait as may.
-    let mut asked: Vec<_> = (0..4 + QUEUE).map(|number| ask(format!("u{number}"))).collect();
-    while (report().actors.pools[0].busy, report().actors.pools[0].queue.depth) != (4, QUEUE) {
-        tokio::task::yield_now().await;
-    }
+    let stand = || (report().actors.pools[0].busy, report().actors.pools[0].queue.depth);
+    // Four are under way; only then is the whole queue free for so many as may wait.
+    let mut asked: Vec<_> = (0..4).map(|number| ask(format!("u{number}"))).collect();
+    until("four are under way", async || stand() == (4, 0)).await;
+    asked.extend((4..4 + QUEUE).map(|number| ask(format!("u{number}"))));
+    until("the queue is full", async || stand() == (4, QUEUE)).await;
     let refused = ask("late".to_owned()).await.unwrap().unwrap_err();
     assert!(matches!(refused, AskFailure::Hook(error) if error.failure == HookFailure::Overloaded));
     // One who gives up is not called for.
-    asked.pop().unwrap().abort();
+    let gone = asked.pop().unwrap();
+    gone.abort();
+    assert!(gone.await.is_err());
     held.add_permits(4 + QUEUE);
     for ask in asked {
         ask.await.unwrap().unwrap();
