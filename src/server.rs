@@ -249,25 +249,26 @@ async fn serve_here<F, I, S, B>(
         actix_rt::spawn(async move {
             let _seat = seat;
             let is_draining = Cell::new(false);
-            let phases = async {
-                let mut phases = phases;
-                reached(&mut phases, Phase::Draining).await;
-                is_draining.set(true);
-                reached(&mut phases, Phase::Cut).await;
-            };
-            let whole = async {
-                let log = Log { logger, peer };
-                let Some(stream) = open(socket, tls, patience.limits, &is_draining, &log).await else { return };
-                let wire = Wire { handlers: &*handlers, patience, peer, is_draining: &is_draining };
-                if let Err(error) = wire.serve(stream, |fault| log.refused(fault)).await {
-                    slog::debug!(log.logger, "connection ended"; "error" => %error, "peer" => peer_name(peer));
-                }
-            };
-            // The phases come first: what is served looks at what they say.
+            let log = Log { logger, peer };
+            // The phases come first: what is served looks at what they say. Futures that had names here before they get to
+            // this place would have it twice, in each connection.
             tokio::select! {
                 biased;
-                () = phases => {}
-                () = whole => {}
+                () = note(phases, &is_draining) => {}
+                () = async {
+                    let stream = match tls {
+                        None => Stream::Plain(socket),
+                        // In a box of its own: a handshake takes many times as much memory as what comes after it.
+                        Some(tls) => match Box::pin(secured(socket, tls, patience.limits, &is_draining, &log)).await {
+                            Some(stream) => stream,
+                            None => return,
+                        },
+                    };
+                    let wire = Wire::new(&*handlers, patience, peer, &is_draining);
+                    if let Err(error) = wire.serve(stream, |fault| log.refused(fault)).await {
+                        slog::debug!(log.logger, "connection ended"; "error" => %error, "peer" => peer_name(peer));
+                    }
+                } => {}
             }
         });
     };
@@ -286,21 +287,19 @@ impl Log {
     }
 }
 
-/// A connection with its handshake done, if it has one. None when that failed, or the end came before.
-async fn open(
+/// A connection with its handshake done. None when that failed, or the end came before.
+async fn secured(
     socket: Socket,
-    tls: Option<TlsHandle>,
+    tls: TlsHandle,
     limits: Limits,
     is_draining: &Cell<bool>,
     log: &Log,
 ) -> Option<Stream> {
-    let Some(tls) = tls else { return Some(Stream::Plain(socket)) };
     let draining = poll_fn(|_| if is_draining.get() { Poll::Ready(()) } else { Poll::Pending });
     tokio::select! {
         biased;
         () = draining => None,
-        // In a box of its own: a handshake takes many times as much memory as what comes after it.
-        stream = Box::pin(tls::accept(&tls, socket, limits)) => stream
+        stream = tls::accept(&tls, socket, limits) => stream
             .inspect_err(|error| {
                 slog::debug!(log.logger, "TLS handshake failed"; "error" => %error, "peer" => peer_name(log.peer));
             })
@@ -313,7 +312,11 @@ pub fn peer_name(peer: Option<SocketAddr>) -> String {
     peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string())
 }
 
-/// The sender is gone when the server is; then there is nothing to wait for.
-async fn reached(phases: &mut Receiver<Phase>, phase: Phase) {
-    let _ = phases.wait_for(|current| *current >= phase).await;
+/// Notes when the current request is to be the last; resolves when the connection ends at once.
+async fn note(mut phases: Receiver<Phase>, is_draining: &Cell<bool>) {
+    for phase in [Phase::Draining, Phase::Cut] {
+        // The sender is gone when the server is; then there is nothing to wait for.
+        let _ = phases.wait_for(|current| *current >= phase).await;
+        is_draining.set(true);
+    }
 }

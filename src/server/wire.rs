@@ -46,11 +46,11 @@ pub(super) struct Handlers<F> {
 
 /// A connection that is served.
 pub(super) struct Wire<'a, F> {
-    pub(super) handlers: &'a Handlers<F>,
-    pub(super) patience: Patience,
-    pub(super) peer: Option<SocketAddr>,
+    handlers: &'a Handlers<F>,
+    patience: Patience,
+    peer: Option<SocketAddr>,
     /// Set when the current request is to be the last.
-    pub(super) is_draining: &'a Cell<bool>,
+    is_draining: &'a Cell<bool>,
 }
 
 /// Why there is no next head.
@@ -60,11 +60,20 @@ enum NoHead {
     TimedOut,
 }
 
-impl<F, R> Wire<'_, F>
+impl<'a, F, R> Wire<'a, F>
 where
     F: Fn(Request) -> R,
     R: Future<Output = Response<BoxBody>>,
 {
+    pub(super) fn new(
+        handlers: &'a Handlers<F>,
+        patience: Patience,
+        peer: Option<SocketAddr>,
+        is_draining: &'a Cell<bool>,
+    ) -> Self {
+        Self { handlers, patience, peer, is_draining }
+    }
+
     /// Serves the connection to its end. What is unreadable of it is told to `refused`.
     pub(super) async fn serve(&self, stream: Stream, refused: impl Fn(super::Fault)) -> io::Result<()> {
         let limits = self.patience.limits;
@@ -85,11 +94,7 @@ where
         loop {
             let head = match self.next_head(connection, &mut timer, is_first).await? {
                 Ok(head) => head,
-                Err(NoHead::TimedOut) if is_first => {
-                    let frame = Frame { version: Version::HTTP_11, is_head: false, closes: true };
-                    let response = Response::with_body(StatusCode::REQUEST_TIMEOUT, BoxBody::new(Bytes::new()));
-                    return self.send(Answer::new(response, frame), connection, &mut timer).await;
-                }
+                Err(NoHead::TimedOut) if is_first => return send(&mut too_late(), connection, &mut timer).await,
                 Err(_) => return Ok(()),
             };
             is_first = false;
@@ -97,12 +102,14 @@ where
                 refused(fault);
             }
             let frame = Frame::new(&head.method, head.version, head.closes || self.patience.keep_alive.is_zero());
-            let response = self.response(head, connection, &mut timer).await?;
+            let expects = head.expects;
+            let request = self.request(head, connection);
+            let response = self.response(request, expects, connection, &mut timer).await?;
             let asked_to_close = response.head().connection_type() == ConnectionType::Close;
             let must_close = connection.borrow_mut().settle() || asked_to_close || self.is_draining.get();
-            let answer = Answer::new(response, Frame { closes: frame.closes || must_close, ..frame });
+            let mut answer = Answer::new(response, Frame { closes: frame.closes || must_close, ..frame });
             let closes = answer.closes();
-            self.send(answer, connection, &mut timer).await?;
+            send(&mut answer, connection, &mut timer).await?;
             connection.borrow_mut().answered();
             if closes {
                 return Ok(());
@@ -141,9 +148,13 @@ where
     }
 
     /// What the handlers answer. Those of a client that has gone are dropped.
-    async fn response(&self, head: Head, connection: &Shared, timer: &mut Timer) -> io::Result<Response<BoxBody>> {
-        let expects = head.expects;
-        let mut request = self.request(head, connection);
+    async fn response(
+        &self,
+        mut request: Request,
+        expects: bool,
+        connection: &Shared,
+        timer: &mut Timer,
+    ) -> io::Result<Response<BoxBody>> {
         if expects {
             request = match while_there(connection, (self.handlers.expect)(request)).await? {
                 Ok(request) => request,
@@ -166,14 +177,20 @@ where
         request.extensions_mut().insert(Incoming::new(Rc::clone(connection), head.body));
         request
     }
+}
 
-    async fn send(&self, mut answer: Answer, connection: &Shared, timer: &mut Timer) -> io::Result<()> {
-        poll_fn(|context| match answer.poll(context, connection, timer) {
-            Poll::Pending => connection.borrow_mut().poll_gone(context).map(Err),
-            sent => sent,
-        })
-        .await
-    }
+/// What one gets who has not sent a head in time.
+fn too_late() -> Answer {
+    let frame = Frame { version: Version::HTTP_11, is_head: false, closes: true };
+    Answer::new(Response::with_body(StatusCode::REQUEST_TIMEOUT, BoxBody::new(Bytes::new())), frame)
+}
+
+/// Sends all of an answer, unless the client has gone.
+fn send(answer: &mut Answer, connection: &Shared, timer: &mut Timer) -> impl Future<Output = io::Result<()>> {
+    poll_fn(|context| match answer.poll(context, connection, timer) {
+        Poll::Pending => connection.borrow_mut().poll_gone(context).map(Err),
+        sent => sent,
+    })
 }
 
 /// What comes of a future that matters to nobody but the client.
