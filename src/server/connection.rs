@@ -51,8 +51,6 @@ pub(super) struct Connection {
     fault: Option<Fault>,
     /// The client has ended its side.
     ended: bool,
-    /// What is left of a request's body is not wanted.
-    abandoned: bool,
     /// Whether all is out that there was to send when `await_flush` was called.
     flushed: bool,
     /// Who waits for that.
@@ -72,7 +70,6 @@ impl Connection {
             body: None,
             fault: None,
             ended: false,
-            abandoned: false,
             flushed: true,
             writer: None,
             limits: Limits { head_max_bytes: limits.head_max_bytes.min(HEAD_LIMIT_BYTES), ..limits },
@@ -86,7 +83,7 @@ impl Connection {
 
     /// Whether the client may still be sending what nobody will read.
     pub(super) fn has_unread(&self) -> bool {
-        self.fault.is_some() || self.abandoned || !self.is_over()
+        self.fault.is_some() || !self.is_over()
     }
 
     /// The next head; `None` at the end of the stream. The bytes of a cut head go with it.
@@ -254,9 +251,8 @@ impl Connection {
         }
     }
 
-    /// The answer is out, to its last byte.
+    /// The answer is out, to its last byte, and the next request may come.
     pub(super) fn answered(&mut self) {
-        self.abandoned |= !self.is_over();
         self.body = None;
     }
 }

@@ -15,7 +15,7 @@ use actix_http::{ConnectionType, HttpMessage as _, Request, Response, StatusCode
 use bytes::Bytes;
 
 use super::answer::{Answer, Output};
-use super::connection::{Connection, Shared};
+use super::connection::{Connection, Fault, Shared};
 use super::encode::Frame;
 use super::framing::Head;
 use super::incoming::Incoming;
@@ -75,7 +75,7 @@ where
     }
 
     /// Serves the connection to its end. What is unreadable of it is told to `refused`.
-    pub(super) async fn serve(&self, stream: Stream, refused: impl Fn(super::Fault)) -> io::Result<()> {
+    pub(super) async fn serve(&self, stream: Stream, refused: impl Fn(Fault)) -> io::Result<()> {
         let limits = self.patience.limits;
         let connection = Rc::new(RefCell::new(Connection::new(stream, limits)));
         let served = self.requests(&connection, refused).await;
@@ -88,7 +88,7 @@ where
         served
     }
 
-    async fn requests(&self, connection: &Shared, refused: impl Fn(super::Fault)) -> io::Result<()> {
+    async fn requests(&self, connection: &Shared, refused: impl Fn(Fault)) -> io::Result<()> {
         let mut timer = Timer::default();
         let mut is_first = true;
         loop {
@@ -110,10 +110,10 @@ where
             let mut answer = Answer::new(response, Frame { closes: frame.closes || must_close, ..frame });
             let closes = answer.closes();
             send(&mut answer, connection, &mut timer).await?;
-            connection.borrow_mut().answered();
             if closes {
                 return Ok(());
             }
+            connection.borrow_mut().answered();
         }
     }
 
