@@ -102,8 +102,9 @@ fn assert_same(head: &Head, theirs: Option<Seen>, ours: (u64, Option<usize>), by
     // An authority is compared as text: equal in all but case is not the same.
     assert_eq!(head.target.to_string(), theirs.uri.to_string(), "{bytes:?}");
     assert_eq!(lines(&head.headers), lines(&theirs.headers), "{bytes:?}");
-    assert_eq!(head.expects, theirs.expect(), "{bytes:?}");
-    assert_eq!(head.closes, theirs.connection_type() != ConnectionType::KeepAlive, "{bytes:?}");
+    // actix overlooks options in lines that aren't ASCII, or between quotes.
+    assert!(head.expects || !theirs.expect(), "{bytes:?}");
+    assert!(head.closes || theirs.connection_type() == ConnectionType::KeepAlive, "{bytes:?}");
     assert_eq!((body_bytes, end), ours, "of {bytes:?}");
 }
 

@@ -129,33 +129,33 @@ struct Said {
 impl Said {
     /// Everything that a request smuggler could use is refused.
     fn line(&mut self, name: &HeaderName, value: &[u8], version: Version) -> Result<(), &'static str> {
-        match *name {
+        let wrong = match *name {
             header::CONTENT_LENGTH => {
-                if self.length.replace(parse_length(value)?).is_some() {
-                    return Err("more than one Content-Length");
-                }
+                self.length.replace(parse_length(value)?).is_some().then_some("more than one Content-Length")
             }
             header::TRANSFER_ENCODING => {
                 let is_chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
-                if version == Version::HTTP_10 || !is_chunked || std::mem::replace(&mut self.chunked, true) {
-                    return Err("invalid Transfer-Encoding");
-                }
+                let is_second = std::mem::replace(&mut self.chunked, true);
+                (version == Version::HTTP_10 || !is_chunked || is_second).then_some("invalid Transfer-Encoding")
             }
             header::HOST => {
-                if std::mem::replace(&mut self.host, true) || !is_host(value.trim_ascii()) {
-                    return Err("invalid Host");
-                }
+                let is_second = std::mem::replace(&mut self.host, true);
+                (is_second || !is_host(value.trim_ascii())).then_some("invalid Host")
             }
-            header::UPGRADE if has_option(value, b"websocket") => return Err("Upgrade: websocket is not served"),
-            header::EXPECT => self.expects |= has_option(value, b"100-continue"),
+            header::UPGRADE => has_option(value, b"websocket").then_some("Upgrade: websocket is not served"),
+            header::EXPECT => {
+                self.expects |= has_option(value, b"100-continue");
+                None
+            }
             // An upgrade that is offered is ignored, and the connection not used for anything else.
             header::CONNECTION => {
                 self.closes |= has_option(value, b"close") || has_option(value, b"upgrade");
                 self.keeps |= has_option(value, b"keep-alive");
+                None
             }
-            _ => {}
-        }
-        Ok(())
+            _ => None,
+        };
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Body length by RFC 9112 section 6.3.
