@@ -101,9 +101,10 @@ where
             if let Some(fault) = connection.borrow().fault() {
                 refused(fault);
             }
-            let frame = Frame::new(&head.method, head.version, head.closes || self.patience.keep_alive.is_zero());
-            let expects = head.expects;
-            let request = self.request(head, connection);
+            let Head { request, body, expects, closes, .. } = head;
+            let closes = closes || self.patience.keep_alive.is_zero();
+            let frame = Frame::new(request.method(), request.version(), closes);
+            let request = self.complete(request, Incoming::new(Rc::clone(connection), body));
             let response = self.response(request, expects, connection, &mut timer).await?;
             let asked_to_close = response.head().connection_type() == ConnectionType::Close;
             let must_close = connection.borrow_mut().settle() || asked_to_close || self.is_draining.get();
@@ -166,15 +167,10 @@ where
         while_there(connection, (self.handlers.respond)(request)).await
     }
 
-    fn request(&self, head: Head, connection: &Shared) -> Request {
-        let mut request = Request::new();
-        let asked = request.head_mut();
-        asked.method = head.method;
-        asked.uri = head.target;
-        asked.version = head.version;
-        asked.headers = head.headers;
-        asked.peer_addr = self.peer;
-        request.extensions_mut().insert(Incoming::new(Rc::clone(connection), head.body));
+    /// Gives a request what is not in its head.
+    fn complete(&self, mut request: Request, incoming: Incoming) -> Request {
+        request.head_mut().peer_addr = self.peer;
+        request.extensions_mut().insert(incoming);
         request
     }
 }

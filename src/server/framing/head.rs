@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_http::{Method, Uri, Version};
+use actix_http::{Method, Request, RequestHead, Uri, Version};
 use bytes::Bytes;
 
 use super::{BodyKind, HEADERS_MAX};
@@ -17,10 +17,8 @@ const UNREADABLE: &[u8] = b"UNREADABLE";
 pub(in crate::server) struct Head {
     /// How many bytes it has.
     pub(in crate::server) len: usize,
-    pub(in crate::server) method: Method,
-    pub(in crate::server) target: Uri,
-    pub(in crate::server) version: Version,
-    pub(in crate::server) headers: HeaderMap,
+    /// Method, target, version and lines, as handlers get them.
+    pub(in crate::server) request: Request,
     /// How long the body is.
     pub(in crate::server) body: BodyKind,
     /// Whether the client waits for `100 Continue` before it sends the body.
@@ -34,24 +32,34 @@ pub(in crate::server) struct Head {
 impl Head {
     /// What stands for a head that can't be read, so that it is refused and logged as all others are.
     pub(in crate::server) fn unreadable() -> Self {
-        let lines = [(header::HOST, "unreadable"), (header::CONNECTION, "close")];
-        Self {
-            len: 0,
-            method: Method::from_bytes(UNREADABLE).unwrap_or_default(),
-            target: Uri::default(),
-            version: Version::HTTP_11,
-            headers: lines.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect(),
-            body: BodyKind::None,
-            expects: false,
-            closes: true,
-            refusal: None,
+        let mut request = Request::new();
+        let asked = request.head_mut();
+        asked.method = Method::from_bytes(UNREADABLE).unwrap_or_default();
+        (asked.uri, asked.version) = (Uri::default(), Version::HTTP_11);
+        for (name, value) in [(header::HOST, "unreadable"), (header::CONNECTION, "close")] {
+            asked.headers.append(name, HeaderValue::from_static(value));
         }
+        Self { len: 0, request, body: BodyKind::None, expects: false, closes: true, refusal: None }
     }
 
     /// The same head, refused.
     fn refused(self, reason: &'static str) -> Self {
         Self { body: BodyKind::None, expects: false, closes: true, refusal: Some(reason), ..self }
     }
+}
+
+/// A table for so many header lines is never replaced: most requests fit into it.
+const HEADER_LINES: usize = 14;
+
+/// A request whose table of header lines has room for so many and not for many more: it keeps that for as long as a body takes,
+/// and actix-http begins with one of nearly 7 KiB. It comes from actix-http's pool, with the table that it had last.
+fn with_room(lines: usize) -> Request {
+    let mut request = Request::new();
+    let RequestHead { headers, .. } = request.head_mut();
+    if headers.capacity() < lines || headers.capacity() >= 2 * lines.max(HEADER_LINES) {
+        *headers = HeaderMap::with_capacity(lines);
+    }
+    request
 }
 
 /// Reads the head at the beginning of these bytes, if all of it is there.
@@ -67,7 +75,7 @@ pub(in crate::server) fn read_head(bytes: &[u8]) -> Result<Option<Head>, Fault> 
 }
 
 /// Judges a head that httparse has accepted.
-fn judge(request: &httparse::Request<'_, '_>, bytes: &[u8]) -> Head {
+fn judge(read: &httparse::Request<'_, '_>, bytes: &[u8]) -> Head {
     // The request keeps its head for as long as it takes. What came with it in the same read is not kept with it.
     let text = Bytes::copy_from_slice(bytes);
     let part = |part: &[u8]| {
@@ -75,15 +83,16 @@ fn judge(request: &httparse::Request<'_, '_>, bytes: &[u8]) -> Head {
         text.slice(start..start + part.len())
     };
     let len = bytes.len();
-    let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes());
-    let target = Uri::from_maybe_shared(part(request.path.unwrap_or_default().as_bytes()));
+    let method = Method::from_bytes(read.method.unwrap_or_default().as_bytes());
+    let target = Uri::from_maybe_shared(part(read.path.unwrap_or_default().as_bytes()));
     let (Ok(method), Ok(target)) = (method, target) else {
         return Head { len, ..Head::unreadable() }.refused("invalid request target");
     };
-    let version = if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let version = if read.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let (mut said, mut wrong) = (Said::default(), None);
-    let mut headers = HeaderMap::with_capacity(request.headers.len());
-    for line in request.headers.iter() {
+    let mut request = with_room(read.headers.len());
+    let asked = request.head_mut();
+    for line in read.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(part(line.value));
         let (Ok(name), Ok(value)) = (name, value) else {
@@ -91,19 +100,17 @@ fn judge(request: &httparse::Request<'_, '_>, bytes: &[u8]) -> Head {
             continue;
         };
         wrong = wrong.or(said.line(&name, value.as_bytes(), version).err());
-        headers.append(name, value);
+        asked.headers.append(name, value);
     }
     let judged = match wrong {
         _ if method == Method::CONNECT => Err("CONNECT is not served"),
         Some(reason) => Err(reason),
         None => said.body(&method, version),
     };
+    (asked.method, asked.uri, asked.version) = (method, target, version);
     let head = Head {
         len,
-        method,
-        target,
-        version,
-        headers,
+        request,
         body: BodyKind::None,
         expects: said.expects && version == Version::HTTP_11,
         closes: said.closes || version == Version::HTTP_10 && !said.keeps,
@@ -218,11 +225,12 @@ mod tests {
     fn a_head_is_what_was_written() {
         let text = "PATCH http://A/b?C HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nTwo:\t\u{e4} \r\nx-one: 2\r\n\r\n";
         let head = read(text);
-        assert_eq!((head.method.as_str(), head.target.to_string().as_str()), ("PATCH", "http://A/b?C"));
-        assert_eq!((head.version, head.headers.len()), (Version::HTTP_11, 4));
-        let values: Vec<&[u8]> = head.headers.get_all("x-one").map(HeaderValue::as_bytes).collect();
+        let asked = head.request.head();
+        assert_eq!((asked.method.as_str(), asked.uri.to_string().as_str()), ("PATCH", "http://A/b?C"));
+        assert_eq!((asked.version, asked.headers.len()), (Version::HTTP_11, 4));
+        let values: Vec<&[u8]> = asked.headers.get_all("x-one").map(HeaderValue::as_bytes).collect();
         assert_eq!(values, [b"1", b"2"]);
-        assert_eq!(head.headers.get("two").unwrap().as_bytes(), "\u{e4}".as_bytes());
+        assert_eq!(asked.headers.get("two").unwrap().as_bytes(), "\u{e4}".as_bytes());
         assert_eq!((head.expects, head.closes), (false, false));
     }
 
@@ -261,10 +269,23 @@ mod tests {
     #[test]
     fn a_refused_head_is_shown_as_it_is_where_it_can_be() {
         let head = read("PUT /x HTTP/1.1\r\nX-Request-Id: 7\r\n\r\n");
-        assert_eq!((head.method.as_str(), head.target.path(), head.refusal), ("PUT", "/x", Some("missing Host")));
-        assert!(head.headers.contains_key("x-request-id"));
+        let asked = head.request.head();
+        assert_eq!((asked.method.as_str(), asked.uri.path(), head.refusal), ("PUT", "/x", Some("missing Host")));
+        assert!(asked.headers.contains_key("x-request-id"));
         let head = read("GET a/b HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!((head.method.as_str(), head.target.path()), ("UNREADABLE", "/"));
+        assert_eq!((head.request.method().as_str(), head.request.path()), ("UNREADABLE", "/"));
+    }
+
+    #[test]
+    fn a_table_of_lines_is_hardly_larger_than_they_are() {
+        for lines in [1, 7, 8, HEADER_LINES, 3 * HEADER_LINES, 1, 0] {
+            let lines_text = (0..lines).map(|number| format!("x-{number}: {number}\r\n")).collect::<String>();
+            // What came before leaves its table to those that come behind it.
+            let head = read(&format!("GET / HTTP/1.0\r\n{lines_text}\r\n"));
+            let headers = &head.request.head().headers;
+            assert_eq!(headers.len(), lines);
+            assert!(headers.capacity() < 2 * HEADER_LINES.max(lines), "{} for {lines}", headers.capacity());
+        }
     }
 
     #[test]
