@@ -1,6 +1,6 @@
 //! Our reading of requests against actix-http's own, on generated, mutated and cut streams: whatever we accept it must
-//! accept as well, and see in it the same request with the same lines and the same body. No proxy in front should be able
-//! to read otherwise what two independent readers agree on.
+//! accept as well, and see in it the same request with the same lines and the same body. The two have only httparse in
+//! common.
 
 use actix_http::h1::{Codec, Message as Decoded, MessageType};
 use actix_http::header::{HeaderMap, HeaderValue};
