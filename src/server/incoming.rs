@@ -2,7 +2,9 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use actix_http::RequestHead;
@@ -18,6 +20,8 @@ const READ_MAX_BYTES: usize = 256 * 1024;
 const READ_MIN_BYTES: usize = 8 * 1024;
 /// How many are read first: who sends little has sent it with the head.
 const READ_FIRST_BYTES: usize = 64 * 1024;
+/// Fewer are not lent: to read them here takes less than to tell others of them.
+const LEND_LEAST_BYTES: usize = 32 * 1024;
 
 /// Why a body can't be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -40,13 +44,15 @@ pub struct Incoming {
     kind: BodyKind,
     /// How much is read next: as much as the last reads have shown to be there.
     read_bytes: usize,
+    /// The socket as it is lent, once it has been.
+    socket: Option<Arc<OwnedFd>>,
 }
 
 impl Incoming {
     /// The body of the connection's current request, as actix has read its head.
     pub(super) fn claim(connection: Shared, head: &RequestHead) -> Self {
         let kind = connection.borrow_mut().claim(head);
-        Self { connection, kind, read_bytes: READ_FIRST_BYTES }
+        Self { connection, kind, read_bytes: READ_FIRST_BYTES, socket: None }
     }
 
     /// How the body is delimited.
@@ -116,6 +122,28 @@ impl Incoming {
             self.read_bytes = next_read(room, read);
             connection.refill(fitting(buffer));
         }
+    }
+
+    /// So many bytes of the body, `most` at most, that lie in the socket and that others are to read there: nothing may be
+    /// asked of the body until [`drawn`](Self::drawn) tells that they have. `None` when these are few, or must come through here.
+    pub fn lend(&mut self, most: usize) -> Option<(Arc<OwnedFd>, usize)> {
+        let mut connection = self.connection.borrow_mut();
+        let len = connection.lying()?.min(most);
+        if len < LEND_LEAST_BYTES {
+            return None;
+        }
+        let socket = match &self.socket {
+            Some(socket) => Arc::clone(socket),
+            None => Arc::new(connection.stream.plain()?.duplicate().ok()?),
+        };
+        connection.lend(&socket);
+        self.socket = Some(Arc::clone(&socket));
+        Some((socket, len))
+    }
+
+    /// Others have read all that was lent to them.
+    pub fn drawn(&mut self, len: usize) {
+        self.connection.borrow_mut().pass(len);
     }
 
     /// The trailers, once the body is over.

@@ -166,7 +166,8 @@ impl Remains {
     pub async fn linger(self) {
         let Ok(connection) = Rc::try_unwrap(self.connection) else { return };
         let connection = connection.into_inner();
-        let has_unread = connection.has_unread();
+        // A socket that is lent is no longer ours to read from.
+        let has_unread = connection.has_unread() && !connection.is_lent();
         connection.stream.end(has_unread, self.linger).await;
     }
 }
