@@ -44,15 +44,13 @@ pub struct Incoming {
     kind: BodyKind,
     /// How much is read next: as much as the last reads have shown to be there.
     read_bytes: usize,
-    /// The socket as it is lent, once it has been.
-    socket: Option<Arc<OwnedFd>>,
 }
 
 impl Incoming {
     /// The body of the connection's current request, as actix has read its head.
     pub(super) fn claim(connection: Shared, head: &RequestHead) -> Self {
         let kind = connection.borrow_mut().claim(head);
-        Self { connection, kind, read_bytes: READ_FIRST_BYTES, socket: None }
+        Self { connection, kind, read_bytes: READ_FIRST_BYTES }
     }
 
     /// How the body is delimited.
@@ -132,12 +130,9 @@ impl Incoming {
         if len < LEND_LEAST_BYTES {
             return None;
         }
-        let socket = match &self.socket {
-            Some(socket) => Arc::clone(socket),
-            None => Arc::new(connection.stream.plain()?.duplicate().ok()?),
-        };
+        // A descriptor more, but for no longer than it is lent: a client that stalls holds none.
+        let socket = Arc::new(connection.stream.plain()?.duplicate().ok()?);
         connection.lend(&socket);
-        self.socket = Some(Arc::clone(&socket));
         Some((socket, len))
     }
 
