@@ -103,7 +103,7 @@ pub(crate) fn serve(request: HttpRequest, sites: web::Data<Sites>) -> LocalBoxFu
         let cors = site.config.cors.answer(head.first("origin"), exchange.is_options());
         let route = match (fault, resolve(&site, &head, &cors)) {
             (Some(Fault::HeadTooLarge(_)), _) => Err(Reply::refusal(Refusal::HeadTooLarge)),
-            (Some(Fault::Malformed(_) | Fault::Disagreement(_)), _) => Err(Reply::refusal(Refusal::BadRequest)),
+            (Some(Fault::Malformed(_)), _) => Err(Reply::refusal(Refusal::BadRequest)),
             (None, Ok(route)) if is_let_in => Ok((route, None)),
             (None, Ok(route)) => admission::admit(&site, &head, &route).await.map(|seen| (route, seen)),
             (None, Err(refusal)) => Err(Reply::refusal(refusal)),

@@ -1,44 +1,43 @@
-//! The connections: listens, accepts on arbiters of our own, and runs actix-http over an IO that gives it heads. Bodies go
-//! from the socket to their handlers.
+//! The connections: listens, accepts on arbiters of our own, and calls an app of actix for each request. Bodies go from the
+//! socket to their handlers.
 
+mod answer;
 #[cfg(feature = "benched")]
 #[doc(hidden)]
 pub mod benched;
 mod connection;
+mod encode;
 mod framing;
 mod incoming;
 mod inherited;
 mod listener;
 mod outgoing;
 mod stream;
+mod timer;
 mod tls;
 mod unix;
 pub mod wire;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use actix_http::body::{BodySize, BoxBody, MessageBody};
-use actix_http::error::DispatchError;
-use actix_http::header::HeaderMap;
-use actix_http::{ConnectionType, HttpMessage as _, HttpService, Request, Response};
+use actix_http::body::{BoxBody, MessageBody};
+use actix_http::{Request, Response};
 use actix_rt::Arbiter;
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, map_config};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory};
 use actix_web::dev::AppConfig;
-use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use slog::Logger;
 use tokio::sync::oneshot;
 use tokio::sync::watch::{Receiver, Sender};
 
 pub use connection::Fault;
-use connection::Shared;
 pub use framing::{BodyKind, Trailers};
 pub use incoming::{BodyError, Incoming};
 pub use inherited::Inherited;
@@ -48,7 +47,7 @@ pub use listener::{BindError, Endpoint, Listening, Place, bind, listen, raise_fi
 pub use outgoing::Outgoing;
 use stream::{Socket, Stream};
 pub use tls::{Fresh, TlsError, TlsFiles, TlsHandle};
-use wire::{Limits, Wire};
+use wire::{Handlers, Limits, Wire};
 
 /// What the server is to do.
 #[derive(Debug, Clone)]
@@ -162,7 +161,7 @@ impl Running {
 }
 
 /// Serves an app on arbiters of its own; must be called within an actix system. Each request carries its body as `Incoming`
-/// in its extensions, already when the expect hook sees it (actix's own payload is empty), and is answered with
+/// in its extensions, already when the expect hook sees it (its own payload is empty), and is answered with
 /// `Connection: close` when something of it is left that nobody has read.
 pub async fn serve<F, I, S, B, E>(
     config: Config,
@@ -204,7 +203,7 @@ where
 
 /// Serves on this arbiter until the phase changes.
 async fn serve_here<F, I, S, B>(
-    mut config: Config,
+    config: Config,
     (listener, tls): (Listener, Option<TlsHandle>),
     logger: Logger,
     (seats, phases): (Seats, Receiver<Phase>),
@@ -222,125 +221,89 @@ async fn serve_here<F, I, S, B>(
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    let expect = Rc::new(expect);
-    let make = |patience: Patience| {
-        let factory = http(app(), Rc::clone(&expect), patience, phases.clone());
-        async move {
-            let service = factory.new_service(()).await;
-            service.map_err(|()| io::Error::other("the app does not start")).map(|service| Rc::new((service, patience)))
-        }
+    let started = async {
+        let service = app().into_factory().new_service(AppConfig::default()).await;
+        let service = service.map_err(|error| io::Error::other(format!("the app does not start: {error:?}")))?;
+        let respond = move |request| {
+            let answer = service.call(request);
+            async {
+                match answer.await {
+                    Ok(response) => response.into().map_body(|_, body: B| body.boxed()),
+                    Err(error) => error.into(),
+                }
+            }
+        };
+        Ok((Acceptor::new(listener)?, Rc::new(Handlers { respond, expect })))
     };
-    let first = *config.patience.borrow_and_update();
-    let started = async { Ok((Acceptor::new(listener)?, make(first).await?)) };
-    let (listener, service) = match started.await {
+    let (listener, handlers) = match started.await {
         Ok(started) => started,
         Err(error) => return drop(ready.send(Err(error))),
     };
     if ready.send(Ok(())).is_err() {
         return;
     }
-    let current = RefCell::new(service);
     let root = logger.clone();
     let connect = |socket: Socket, peer: Option<SocketAddr>, seat: Seat| {
-        let (serving, tls, phases) = (Rc::clone(&current.borrow()), tls.clone(), phases.clone());
-        let cut = reached(phases.clone(), Phase::Cut);
-        let logger = root.new(slog::o!("peer" => slog::FnValue(move |_| peer_name(peer))));
+        let patience = *config.patience.borrow();
+        let (handlers, tls, phases, logger) = (Rc::clone(&handlers), tls.clone(), phases.clone(), root.clone());
         actix_rt::spawn(async move {
             let _seat = seat;
-            let (service, Patience { limits, .. }) = &*serving;
-            let whole = async {
-                let Some(stream) = open(socket, tls, *limits, phases, &logger).await else { return };
-                let wire = Wire::new(stream, *limits, logger.clone());
-                let remains = wire.remains();
-                if let Err(error) = service.call((wire, peer)).await {
-                    slog::debug!(logger, "connection ended"; "error" => %error);
-                }
-                remains.linger().await;
-            };
+            let is_draining = Cell::new(false);
+            let log = Log { logger, peer };
+            // The phases come first: what is served looks at what they say. Futures that had names here before they get to
+            // this place would have it twice, in each connection.
             tokio::select! {
-                () = whole => {}
-                () = cut => {}
+                biased;
+                () = note(phases, &is_draining) => {}
+                () = async {
+                    let stream = match tls {
+                        None => Stream::Plain(socket),
+                        // In a box of its own: a handshake takes many times as much memory as what comes after it.
+                        Some(tls) => match Box::pin(secured(socket, tls, patience.limits, &is_draining, &log)).await {
+                            Some(stream) => stream,
+                            None => return,
+                        },
+                    };
+                    let wire = Wire::new(&*handlers, patience, peer, &is_draining);
+                    if let Err(error) = wire.serve(stream, |fault| log.refused(fault)).await {
+                        slog::debug!(log.logger, "connection ended"; "error" => %error, "peer" => peer_name(peer));
+                    }
+                } => {}
             }
         });
     };
-    let renew = async {
-        while config.patience.changed().await.is_ok() {
-            let patience = *config.patience.borrow_and_update();
-            if let Ok(service) = make(patience).await {
-                current.replace(service);
-            }
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = listener::accept(listener, seats, phases.clone(), logger, connect) => {}
-        () = renew => {}
+    listener::accept(listener, seats, phases.clone(), logger, connect).await;
+}
+
+/// Who tells of a connection.
+struct Log {
+    logger: Logger,
+    peer: Option<SocketAddr>,
+}
+
+impl Log {
+    fn refused(&self, fault: Fault) {
+        slog::info!(self.logger, "unreadable request"; "reason" => %fault, "peer" => peer_name(self.peer));
     }
 }
 
-/// What serves connections with this patience.
-fn http<I, S, B>(
-    app: I,
-    expect: Rc<Expect>,
-    patience: Patience,
-    phases: Receiver<Phase>,
-) -> impl ServiceFactory<
-    (Wire, Option<SocketAddr>),
-    Config = (),
-    Response = (),
-    Error = DispatchError,
-    InitError = (),
-    Service: Service<(Wire, Option<SocketAddr>), Response = (), Error = DispatchError, Future: 'static> + 'static,
->
-where
-    I: IntoServiceFactory<S, Request> + 'static,
-    S: ServiceFactory<Request, Config = AppConfig> + 'static,
-    S::Error: Into<Response<BoxBody>> + 'static,
-    S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
-    S::Service: 'static,
-    <S::Service as Service<Request>>::Future: 'static,
-    B: MessageBody + 'static,
-{
-    let app = apply_fn_factory(map_config(app, |()| AppConfig::default()), |mut request: Request, app: &S::Service| {
-        admit(&mut request);
-        // No upgrade is served, so that its offer (of h2c, say) is ignored; actix would answer as if it had been taken up.
-        let offers_upgrade = request.upgrade();
-        let connection = connection_of(&request);
-        let answer = app.call(request);
-        async move {
-            let mut response: Response<B> = answer.await?.into();
-            if connection.as_ref().is_some_and(|shared| shared.borrow_mut().settle()) || offers_upgrade {
-                response.head_mut().set_connection_type(ConnectionType::Close);
-            }
-            Ok(response.map_body(|_, body| Answer { body: BoxBody::new(body), connection }))
-        }
-    });
-    HttpService::build()
-        .client_request_timeout(patience.limits.head_timeout)
-        .client_disconnect_timeout(patience.limits.linger)
-        .keep_alive(patience.keep_alive)
-        .h1_allow_half_closed(true)
-        .graceful_shutdown_signal(move || reached(phases.clone(), Phase::Draining))
-        .on_connect_ext(|wire: &Wire, data| drop(data.insert(wire.connection())))
-        .expect(move |request: Request| admit_expecting(request, Rc::clone(&expect)))
-        .h1(app)
-}
-
-/// A connection with its handshake done, if it has one. None when that failed, or the end came before.
-async fn open(
+/// A connection with its handshake done. None when that failed, or the end came before.
+async fn secured(
     socket: Socket,
-    tls: Option<TlsHandle>,
+    tls: TlsHandle,
     limits: Limits,
-    phases: Receiver<Phase>,
-    logger: &Logger,
+    is_draining: &Cell<bool>,
+    log: &Log,
 ) -> Option<Stream> {
-    let Some(tls) = tls else { return Some(Stream::Plain(socket)) };
+    let draining = poll_fn(|_| if is_draining.get() { Poll::Ready(()) } else { Poll::Pending });
     tokio::select! {
+        biased;
+        () = draining => None,
         stream = tls::accept(&tls, socket, limits) => stream
-            .inspect_err(|error| slog::debug!(logger, "TLS handshake failed"; "error" => %error))
+            .inspect_err(|error| {
+                slog::debug!(log.logger, "TLS handshake failed"; "error" => %error, "peer" => peer_name(log.peer));
+            })
             .ok(),
-        () = reached(phases, Phase::Draining) => None,
     }
 }
 
@@ -349,103 +312,11 @@ pub fn peer_name(peer: Option<SocketAddr>) -> String {
     peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string())
 }
 
-/// The body of an answer. actix drops it when its last byte has been encoded: then the next request may be read.
-struct Answer {
-    body: BoxBody,
-    connection: Option<Shared>,
-}
-
-impl MessageBody for Answer {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(context)
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        if let Some(connection) = &self.connection {
-            connection.borrow_mut().answered();
-        }
-    }
-}
-
-async fn reached(mut phases: Receiver<Phase>, phase: Phase) {
-    // The sender is gone when the server is; then there is nothing to wait for.
-    let _ = phases.wait_for(|current| *current >= phase).await;
-}
-
-fn connection_of(request: &Request) -> Option<Shared> {
-    request.conn_data::<Shared>().cloned()
-}
-
-/// A table for so many header lines is never replaced: most requests fit into it.
-const HEADER_LINES: usize = 14;
-
-/// Gives the request its body, unless it has one.
-fn admit(request: &mut Request) {
-    fit(request.headers_mut());
-    let mut extensions = request.extensions_mut();
-    if let Some(connection) = connection_of(request).filter(|_| !extensions.contains::<Incoming>()) {
-        extensions.insert(Incoming::claim(connection, request.head()));
-    }
-}
-
-/// actix begins with a table for 28 header lines, of nearly 7 KiB, and the request keeps it for as long as a body takes.
-fn fit(headers: &mut HeaderMap) {
-    if headers.capacity() >= 2 * headers.len().max(HEADER_LINES) {
-        let wide = std::mem::replace(headers, HeaderMap::with_capacity(headers.len()));
-        for (name, value) in wide {
-            headers.append(name, value);
-        }
-    }
-}
-
-async fn admit_expecting(mut request: Request, expect: Rc<Expect>) -> Result<Request, Response<BoxBody>> {
-    admit(&mut request);
-    let fault = request.extensions().get::<Incoming>().and_then(Incoming::fault);
-    let connection = connection_of(&request);
-    let outcome = match fault {
-        Some(_) => Err(Response::bad_request().map_body(|_, body| BoxBody::new(body))),
-        None => expect(request).await,
-    };
-    outcome.map_err(|mut response| {
-        if connection.as_ref().is_some_and(|shared| shared.borrow_mut().settle()) {
-            response.head_mut().set_connection_type(ConnectionType::Close);
-        }
-        response.map_body(|_, body| BoxBody::new(Answer { body, connection }))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_http::header::{HeaderName, HeaderValue};
-
-    use super::*;
-
-    #[test]
-    fn a_table_that_fits_has_the_same_lines_in_the_same_order() {
-        for lines in [0, 1, 7, 8, HEADER_LINES, 3 * HEADER_LINES] {
-            let mut headers = HeaderMap::with_capacity(16);
-            for number in 0..lines {
-                let name = HeaderName::from_bytes(format!("x-{}", number / 2).as_bytes()).unwrap();
-                headers.append(name, HeaderValue::from(number));
-            }
-            let sorted = |headers: &HeaderMap| {
-                let line = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.clone());
-                let mut lines: Vec<_> = headers.iter().map(line).collect();
-                lines.sort_by(|one, other| one.0.cmp(&other.0));
-                lines
-            };
-            let before = sorted(&headers);
-            fit(&mut headers);
-            assert_eq!(sorted(&headers), before);
-            assert!(headers.capacity() < 2 * HEADER_LINES.max(lines), "{} for {lines}", headers.capacity());
-        }
+/// Notes when the current request is to be the last; resolves when the connection ends at once.
+async fn note(mut phases: Receiver<Phase>, is_draining: &Cell<bool>) {
+    for phase in [Phase::Draining, Phase::Cut] {
+        // The sender is gone when the server is; then there is nothing to wait for.
+        let _ = phases.wait_for(|current| *current >= phase).await;
+        is_draining.set(true);
     }
 }

@@ -1,6 +1,6 @@
-//! A connection's state, shared by what actix reads (heads only, through `Wire`) and what the handler of the current
-//! request reads (the body, through `Incoming`). Both run in the connection's one task. One request is served at a time:
-//! the next head is read when the answer to the one before it is out.
+//! A connection's state, shared by the loop that serves it (`wire`: heads in, answers out) and the handler of the current
+//! request (the body, through `Incoming`). Both run in the connection's one task. One request is served at a time: the next
+//! head is looked for when the answer to the one before it is out.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,12 +11,10 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use actix_http::RequestHead;
 use bytes::{Bytes, BytesMut};
-use slog::Logger;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
-use super::framing::{self, BodyKind, HEAD_LIMIT_BYTES, Trailers};
+use super::framing::{self, BodyKind, HEAD_LIMIT_BYTES, Head, Trailers};
 use super::stream::Stream;
 use super::wire::Limits;
 
@@ -25,9 +23,6 @@ use super::wire::Limits;
 const HEAD_READ_BYTES: usize = 20 * 1024;
 /// How much of later requests is taken from the socket while one is being answered.
 const AHEAD_MAX_BYTES: usize = 4 * 1024;
-
-/// What stands for a head that can't be read.
-const UNREADABLE: &[u8] = b"UNREADABLE / HTTP/1.1\r\nHost: unreadable\r\nConnection: close\r\n\r\n";
 
 thread_local! {
     /// Where heads are read to first, so that a connection that waits for one holds no buffer.
@@ -43,18 +38,6 @@ pub enum Fault {
     /// The head is longer than the server reads.
     #[error("request head too long: {0}")]
     HeadTooLarge(&'static str),
-    /// actix and this server read the same head in two ways.
-    #[error("the readers of this connection disagree: {0}")]
-    Disagreement(&'static str),
-}
-
-/// The request that is being served.
-#[derive(Debug)]
-pub(super) struct Current {
-    /// What it asks, until actix has been found to have read the same.
-    asked: Option<framing::Asked>,
-    kind: BodyKind,
-    body: framing::Body,
 }
 
 /// See the module.
@@ -64,98 +47,72 @@ pub(super) struct Connection {
     inbox: BytesMut,
     /// How much of the inbox has been searched for the end of a head.
     searched: usize,
-    /// What actix is to be given: a head without its body.
-    for_actix: Bytes,
-    current: Option<Current>,
+    /// The body of the request that is being served.
+    body: Option<framing::Body>,
     /// Nothing is read any more, and why.
     fault: Option<Fault>,
     /// The client has ended its side.
     ended: bool,
-    /// What is left of a request's body is not wanted.
-    abandoned: bool,
-    /// Whether all is out that actix had when `await_flush` was called.
+    /// Whether all is out that there was to send when `await_flush` was called.
     flushed: bool,
     /// Who waits for that.
     writer: Option<Waker>,
     limits: Limits,
     /// The socket, while others read from it.
     lent: Weak<OwnedFd>,
-    /// actix, when it waits for what no byte from the socket tells.
-    reader: Option<Waker>,
-    logger: Logger,
 }
 
-/// The connection, as actix's connection data.
+/// The connection, as the loop and the handlers have it.
 pub(super) type Shared = Rc<RefCell<Connection>>;
 
 impl Connection {
-    pub(super) fn new(stream: Stream, limits: Limits, logger: Logger) -> Self {
+    pub(super) fn new(stream: Stream, limits: Limits) -> Self {
         Self {
             stream,
             inbox: BytesMut::new(),
             searched: 0,
-            for_actix: Bytes::new(),
-            current: None,
+            body: None,
             fault: None,
             ended: false,
-            abandoned: false,
             flushed: true,
             writer: None,
             limits: Limits { head_max_bytes: limits.head_max_bytes.min(HEAD_LIMIT_BYTES), ..limits },
             lent: Weak::new(),
-            reader: None,
-            logger,
         }
     }
 
     /// Whether a head has begun and not ended.
     pub(super) fn is_mid_head(&self) -> bool {
-        self.current.is_none() && !self.inbox.is_empty() && self.fault.is_none()
+        self.body.is_none() && !self.inbox.is_empty() && self.fault.is_none()
     }
 
     /// Whether the client may still be sending what nobody will read.
     pub(super) fn has_unread(&self) -> bool {
-        self.fault.is_some() || self.abandoned || self.current.as_ref().is_some_and(|current| !current.body.is_over())
+        self.fault.is_some() || !self.is_over()
     }
 
-    /// Gives actix what is next for it: a head, or the end of the stream.
-    pub(super) fn poll_heads(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// The next head; `None` at the end of the stream. The bytes of a cut head go with it.
+    pub(super) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Head>>> {
         loop {
-            if !self.for_actix.is_empty() {
-                let ready = self.for_actix.len().min(buffer.remaining());
-                buffer.put_slice(&self.for_actix.split_to(ready));
-                return Poll::Ready(Ok(()));
-            }
-            if self.fault.is_some() || self.abandoned {
-                return Poll::Ready(Ok(()));
-            }
-            if self.current.is_some() && (!self.is_over() || self.inbox.len() >= AHEAD_MAX_BYTES) {
-                return self.park(context);
-            }
-            if self.current.is_none() && self.find_head() {
-                continue;
+            if let Some(head) = self.find_head() {
+                return Poll::Ready(Ok(Some(head)));
             }
             if self.ended {
-                // The bytes of a cut head go with it.
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(None));
             }
-            if self.poll_fill(context)?.is_pending() {
-                return self.park(context);
-            }
+            ready!(self.poll_fill(context))?;
         }
     }
 
-    fn park(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
-        if !self.reader.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            self.reader = Some(context.waker().clone());
+    /// To be asked while a request is served: whether the client has reset the connection. A client that has ended its
+    /// side may still read. Nothing is noticed as long as the body is not over: then only its reader looks at the socket.
+    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        while self.is_over() && !self.ended && self.fault.is_none() && self.inbox.len() < AHEAD_MAX_BYTES {
+            if let Err(error) = ready!(self.poll_fill(context)) {
+                return Poll::Ready(error);
+            }
         }
         Poll::Pending
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.reader.take() {
-            waker.wake();
-        }
     }
 
     /// Reads what is there into the inbox, and notes the end of the stream.
@@ -169,8 +126,8 @@ impl Connection {
         })
     }
 
-    /// Looks for a head in the inbox; true when there is something for actix now.
-    fn find_head(&mut self) -> bool {
+    /// Looks for a head in the inbox.
+    fn find_head(&mut self) -> Option<Head> {
         // The last byte of a head is a line feed. Without this test a head that trickles would be read over and over.
         let news = &self.inbox[self.searched..];
         let may_be_whole = !news.is_empty() && (self.searched == 0 || news.contains(&b'\n'));
@@ -178,57 +135,32 @@ impl Connection {
         self.searched = self.inbox.len();
         if may_be_whole {
             match framing::read_head(&self.inbox[..len]) {
-                Ok(Some(head)) => {
-                    self.begin(head);
-                    return true;
-                }
+                Ok(Some(head)) => return Some(self.begin(head)),
                 Ok(None) => {}
-                Err(fault) => return self.refuse_head(fault),
+                Err(fault) => return Some(self.refuse(fault)),
             }
         }
-        self.inbox.len() >= self.limits.head_max_bytes && self.refuse_head(Fault::HeadTooLarge("too many bytes"))
+        let is_full = self.inbox.len() >= self.limits.head_max_bytes;
+        is_full.then(|| self.refuse(Fault::HeadTooLarge("too many bytes")))
     }
 
-    /// What can't be read as a head is not shown to actix. In its place it gets one that says so, which comes to the handler
-    /// with the fault, to be refused and logged as all others are.
-    fn refuse_head(&mut self, fault: Fault) -> bool {
-        slog::info!(self.logger, "unreadable request"; "reason" => %fault);
+    fn refuse(&mut self, fault: Fault) -> Head {
         self.fault = Some(fault);
-        self.for_actix = Bytes::from_static(UNREADABLE);
-        let body = framing::Body::new(BodyKind::None);
-        self.current = Some(Current { asked: None, kind: BodyKind::None, body });
-        true
+        self.body = Some(framing::Body::new(BodyKind::None));
+        Head::unreadable()
     }
 
-    fn begin(&mut self, head: framing::Head) {
-        let mut bytes = self.take_inbox(head.len);
+    fn begin(&mut self, head: Head) -> Head {
+        drop(self.take_inbox(head.len));
         self.searched = 0;
-        framing::mask(&mut bytes, &head);
-        self.for_actix = bytes.freeze();
         self.fault = head.refusal.map(Fault::Malformed);
-        let body = framing::Body::new(head.body);
-        self.current = Some(Current { asked: head.asked, kind: head.body, body });
+        self.body = Some(framing::Body::new(head.body));
+        head
     }
 
     /// Takes bytes from the front of the inbox. An inbox that gets empty holds no memory.
     fn take_inbox(&mut self, len: usize) -> BytesMut {
         if len == self.inbox.len() { std::mem::take(&mut self.inbox) } else { self.inbox.split_to(len) }
-    }
-
-    /// The current request as actix has read it. Each is claimed once, when its handler is about to be called.
-    pub(super) fn claim(&mut self, head: &RequestHead) -> BodyKind {
-        let Some(current) = &mut self.current else { return self.disagree("a request that was not there") };
-        let (asked, kind) = (current.asked.take(), current.kind);
-        if self.fault.is_none() && !asked.is_some_and(|asked| asked.is(&head.method, &head.uri)) {
-            return self.disagree("another method or target");
-        }
-        kind
-    }
-
-    fn disagree(&mut self, reason: &'static str) -> BodyKind {
-        slog::error!(self.logger, "readers of a connection disagree"; "reason" => reason);
-        self.fault = Some(Fault::Disagreement(reason));
-        BodyKind::None
     }
 
     pub(super) fn fault(&self) -> Option<Fault> {
@@ -237,13 +169,13 @@ impl Connection {
 
     /// More of the current request's body, of what is in the inbox. `None` when that has none.
     pub(super) fn next_piece(&mut self) -> Option<Bytes> {
-        while let Some(current) = &mut self.current
-            && !current.body.is_over()
+        while let Some(body) = &mut self.body
+            && !body.is_over()
             && !self.inbox.is_empty()
             && self.fault.is_none()
         {
-            let step = current.body.step(&self.inbox);
-            let is_over = current.body.is_over();
+            let step = body.step(&self.inbox);
+            let is_over = body.is_over();
             if let framing::Progress::Fault(reason) = step.progress {
                 self.fault = Some(Fault::Malformed(reason));
             }
@@ -251,7 +183,6 @@ impl Connection {
             let piece = self.take_inbox(step.data);
             if is_over {
                 self.inbox = BytesMut::from(&self.inbox[..]);
-                self.wake();
             }
             if !piece.is_empty() {
                 return Some(piece.freeze());
@@ -267,12 +198,12 @@ impl Connection {
 
     /// Whether the current request's body is over.
     pub(super) fn is_over(&self) -> bool {
-        self.current.as_ref().is_none_or(|current| current.body.is_over())
+        self.body.as_ref().is_none_or(framing::Body::is_over)
     }
 
     /// How many bytes of the body are still to come at most; `None` when nobody knows.
     pub(super) fn left(&self) -> Option<u64> {
-        self.current.as_ref().and_then(|current| current.body.left())
+        self.body.as_ref().and_then(framing::Body::left)
     }
 
     /// How many bytes of the body lie in the socket, as nothing but bytes of that body: `None` where they can't be told from
@@ -290,11 +221,8 @@ impl Connection {
 
     /// They have read so many bytes of the body.
     pub(super) fn pass(&mut self, len: usize) {
-        if let Some(current) = &mut self.current {
-            current.body.pass(len as u64);
-            if current.body.is_over() {
-                self.wake();
-            }
+        if let Some(body) = &mut self.body {
+            body.pass(len as u64);
         }
     }
 
@@ -314,7 +242,7 @@ impl Connection {
     }
 
     pub(super) fn trailers(&mut self) -> Trailers {
-        match self.current.as_mut().map(|current| &mut current.body) {
+        match &mut self.body {
             Some(framing::Body::Over(trailers)) => std::mem::take(trailers),
             _ => Trailers::new(),
         }
@@ -331,7 +259,7 @@ impl Connection {
         self.limits.write_timeout
     }
 
-    /// From now on it is to be told when actix has written all that it has.
+    /// From now on it is to be told when all is out that there is to send.
     pub(super) fn await_flush(&mut self) {
         self.flushed = false;
     }
@@ -344,7 +272,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// actix has written all that it has: it flushes only then.
+    /// All is out that there was to send.
     pub(super) fn note_flush(&mut self) {
         if !std::mem::replace(&mut self.flushed, true)
             && let Some(waker) = self.writer.take()
@@ -353,10 +281,8 @@ impl Connection {
         }
     }
 
-    /// The answer is out, to its last byte.
+    /// The answer is out, to its last byte, and the next request may come.
     pub(super) fn answered(&mut self) {
-        self.abandoned |= !self.is_over();
-        self.current = None;
-        self.wake();
+        self.body = None;
     }
 }

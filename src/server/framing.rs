@@ -1,16 +1,16 @@
 //! How the requests on a connection are delimited: heads (`head`) and chunked bodies (`chunked`). Pure. There is no other
-//! reader of bodies: actix-http is shown heads only, without the fields that speak of a body.
+//! reader of what clients send.
 
 mod chunked;
 mod head;
 
 use chunked::Chunked;
 pub(super) use chunked::Progress;
-pub(super) use head::{Asked, Head, mask, read_head};
+pub(super) use head::{Head, read_head};
 
-/// The most header lines of a request: actix-http's number.
+/// The most header lines of a request.
 const HEADERS_MAX: usize = 96;
-/// actix-http panics on a header name of 65,536 bytes, and gives up on a head of 128 KiB.
+/// No name of a header line has more bytes, nor has a target.
 pub(super) const HEAD_LIMIT_BYTES: usize = 65_536;
 
 /// A trailer section: names in lower case, values without the white space around them.

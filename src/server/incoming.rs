@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use actix_http::RequestHead;
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt as _;
 
@@ -47,9 +46,8 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// The body of the connection's current request, as actix has read its head.
-    pub(super) fn claim(connection: Shared, head: &RequestHead) -> Self {
-        let kind = connection.borrow_mut().claim(head);
+    /// The body of the connection's current request.
+    pub(super) fn new(connection: Shared, kind: BodyKind) -> Self {
         Self { connection, kind, read_bytes: READ_FIRST_BYTES }
     }
 
@@ -63,7 +61,7 @@ impl Incoming {
         self.connection.borrow().stream.is_secure()
     }
 
-    /// A way for the answer's body past actix; `None` under TLS.
+    /// A way for the answer's body past the connection's own; `None` under TLS.
     pub fn outgoing(&self) -> Option<Outgoing> {
         Outgoing::of(&self.connection)
     }

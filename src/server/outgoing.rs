@@ -1,5 +1,5 @@
-//! The way of an answer's body past actix, which would copy it: whoever puts bytes into the socket by other means is told when
-//! the head is out, and when the socket takes more.
+//! The way of an answer's body into the socket by other means than the connection's, whose bytes lie in this process: who
+//! goes it is told when the head is out, and when the socket takes more.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::connection::Shared;
 
-/// The socket of a connection whose answer's body does not come from actix.
+/// The socket of a connection whose answer's body goes there by itself.
 pub struct Outgoing {
     connection: Shared,
     /// The same socket, watched apart from the connection: what is noted here of its being full concerns nobody else.
@@ -36,7 +36,7 @@ impl Outgoing {
         Some(Self { connection: connection.clone(), socket, patience })
     }
 
-    /// To be awaited first by the body of an answer: resolves when actix has written the head, to its last byte.
+    /// To be awaited first by the body of an answer: resolves when the head is written, to its last byte.
     pub async fn head_is_out(&mut self) {
         self.connection.borrow_mut().await_flush();
         poll_fn(|context| self.connection.borrow_mut().poll_flushed(context)).await;

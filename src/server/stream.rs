@@ -105,11 +105,9 @@ impl Stream {
         }
     }
 
-    /// Ends the connection: under TLS it tells the client so, and it reads on when the client may still be sending.
+    /// Ends the connection: tells the client so, and reads on when the client may still be sending.
     pub(super) async fn end(mut self, has_unread: bool, linger: Duration) {
-        if self.is_secure() {
-            let _ = timeout(linger, self.shutdown()).await;
-        }
+        let _ = timeout(linger, self.shutdown()).await;
         if has_unread {
             self.into_socket().discard(linger).await;
         }

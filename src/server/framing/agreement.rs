@@ -1,9 +1,10 @@
-//! Our reading of requests against actix-http's own, on generated, mutated and cut streams. actix gets masked heads only:
-//! it must see in each exactly the request that we saw, without a body. And what we take for a body must be what actix,
-//! shown the whole, takes for one.
+//! Our reading of requests against actix-http's own, on generated, mutated and cut streams: whatever we accept it must
+//! accept as well, and see in it the same request with the same lines and the same body. No proxy in front should be able
+//! to read otherwise what two independent readers agree on.
 
 use actix_http::h1::{Codec, Message as Decoded, MessageType};
-use actix_http::{HttpMessage as _, Method, ServiceConfig, Uri};
+use actix_http::header::{HeaderMap, HeaderValue};
+use actix_http::{ConnectionType, Request, ServiceConfig};
 use bytes::BytesMut;
 use proptest::prelude::*;
 use tokio_util::codec::Decoder as _;
@@ -12,11 +13,10 @@ use super::*;
 
 const HEAD_MAX_BYTES: usize = 2048;
 
-/// A request as actix sees it in a stream of its own.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// A request as actix sees it.
+#[derive(Debug)]
 struct Seen {
-    /// Method and target.
-    asked: (Method, Uri),
+    request: Request,
     body_bytes: u64,
     /// How many bytes of the stream it took, if it has ended.
     end: Option<usize>,
@@ -32,14 +32,12 @@ fn read_with_actix(config: &ServiceConfig, bytes: &[u8], pieces: &[usize]) -> Op
         buffer.extend_from_slice(piece);
         fed += piece.len();
         loop {
-            let seen = match codec.decode(&mut buffer) {
+            let begun = match codec.decode(&mut buffer) {
                 Ok(None) => break,
                 Err(_) => return seen,
                 Ok(Some(Decoded::Item(request))) => {
                     assert!(seen.is_none(), "actix saw another request");
-                    let asked = (request.method().clone(), request.uri().clone());
-                    assert!(!request.head().upgrade() || request.chunked().is_ok());
-                    seen.insert(Seen { asked, ..Seen::default() })
+                    seen.insert(Seen { request, body_bytes: 0, end: None })
                 }
                 Ok(Some(Decoded::Chunk(Some(chunk)))) => {
                     let seen = seen.as_mut().unwrap();
@@ -47,14 +45,13 @@ fn read_with_actix(config: &ServiceConfig, bytes: &[u8], pieces: &[usize]) -> Op
                     continue;
                 }
                 Ok(Some(Decoded::Chunk(None))) => {
-                    let seen = seen.as_mut().unwrap();
-                    seen.end = Some(fed - buffer.len());
-                    return Some(std::mem::take(seen));
+                    seen.as_mut().unwrap().end = Some(fed - buffer.len());
+                    return seen;
                 }
             };
             if codec.message_type() == MessageType::None {
-                seen.end = Some(fed - buffer.len());
-                return Some(std::mem::take(seen));
+                begun.end = Some(fed - buffer.len());
+                return seen;
             }
         }
     }
@@ -89,12 +86,26 @@ fn cut<'a>(mut bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a 
     })
 }
 
+fn lines(headers: &HeaderMap) -> Vec<(String, &HeaderValue)> {
+    let mut lines: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), value)).collect();
+    // Lines of one name stay in their order.
+    lines.sort_by(|one, other| one.0.cmp(&other.0));
+    lines
+}
+
 /// What actix has seen is what we have: the head, and so many bytes of a body, which ends there.
 fn assert_same(head: &Head, theirs: Option<Seen>, ours: (u64, Option<usize>), bytes: &[u8]) {
     let bytes = String::from_utf8_lossy(bytes);
-    let theirs = theirs.unwrap_or_else(|| panic!("actix refuses {bytes:?}"));
-    assert!(head.asked.as_ref().unwrap().is(&theirs.asked.0, &theirs.asked.1), "{:?} in {bytes:?}", theirs.asked);
-    assert_eq!((theirs.body_bytes, theirs.end), ours, "of {bytes:?}");
+    let Seen { request, body_bytes, end } = theirs.unwrap_or_else(|| panic!("actix refuses {bytes:?}"));
+    let (seen, theirs) = (head.request.head(), request.head());
+    assert_eq!((&seen.method, seen.version), (&theirs.method, theirs.version), "{bytes:?}");
+    // An authority is compared as text: equal in all but case is not the same.
+    assert_eq!(seen.uri.to_string(), theirs.uri.to_string(), "{bytes:?}");
+    assert_eq!(lines(&seen.headers), lines(&theirs.headers), "{bytes:?}");
+    // actix overlooks options in lines that aren't ASCII, or between quotes.
+    assert!(head.expects || !theirs.expect(), "{bytes:?}");
+    assert!(head.closes || theirs.connection_type() == ConnectionType::KeepAlive, "{bytes:?}");
+    assert_eq!((body_bytes, end), ours, "of {bytes:?}");
 }
 
 /// Compares the readings of one stream. Returns how many requests were read to their end, and whether the stream is
@@ -107,14 +118,9 @@ fn compare(config: &ServiceConfig, mut stream: &[u8], our_pieces: &[usize], acti
             Ok(None) => return (finished, false),
             Err(_) => return (finished, true),
         };
-        let mut masked = stream[..head.len].to_vec();
-        mask(&mut masked, &head);
-        let theirs = read_with_actix(config, &masked, actix_pieces);
         if head.refusal.is_some() {
             return (finished, true);
         }
-        assert_same(&head, theirs, (0, Some(head.len)), &masked);
-
         let (body_bytes, taken, progress) = read_body(head.body, &stream[head.len..], our_pieces);
         assert_eq!(read_body(head.body, &stream[head.len..], actix_pieces), (body_bytes, taken, progress));
         let end = (progress == Progress::End).then_some(head.len + taken);
