@@ -6,8 +6,9 @@ use tokio::sync::oneshot;
 use crate::{
     AskFailure, Committed, Denial, Denied, Departure, Share,
     post::Post,
+    storage::Tap,
     upload::{
-        Upload,
+        Pieces, Upload,
         messages::{Append, Commit, Ended, Release, Reply},
         state::{LeaseEnd, LeaseId, Refusal},
     },
@@ -52,10 +53,20 @@ impl Lease {
     }
 
     /// Hands bytes over, and the share of the memory budget that they take; more may be handed over before they are stored. The owner keeps their order.
-    pub fn append(&self, pieces: Vec<Bytes>, share: Share) -> Stored {
+    pub fn append(&self, bytes: Vec<Bytes>, share: Share) -> Stored {
+        self.hand_over(Pieces::Here(bytes, share))
+    }
+
+    /// Has the store take bytes that lie in a socket. Nobody else may read from it until they are stored, or the tap is
+    /// dropped. Only where the store [`draws`](crate::Uploads::draws).
+    pub fn draw(&self, tap: Tap) -> Stored {
+        self.hand_over(Pieces::InSocket(tap))
+    }
+
+    fn hand_over(&self, pieces: Pieces) -> Stored {
         let lease = self.lease;
         // Sent now, not when the future is first polled: what was handed over must reach the owner.
-        let sent = self.post.send(move |asker| Append { lease, pieces, share, asker: asker.into() });
+        let sent = self.post.send(move |asker| Append { lease, pieces, asker: asker.into() });
         Box::pin(async move {
             match sent?.await?.map_err(AskFailure::Refused)? {
                 Reply::Appended => Ok(()),

@@ -41,6 +41,7 @@ pub use history::{HistoryReport, LINES, Level, LogLine, MarkReport, TIMELINE_BYT
 pub use id::{InvalidId, MAX_ID_BYTES, UploadId};
 pub use info::{Info, Kind, Own, Record};
 pub use lease::{Lease, Stored};
+pub use storage::Tap;
 pub use tally::TallyReport;
 pub use upload::{
     messages::{Committed, Consulted, Departure, Ended, Snapshot},

@@ -128,6 +128,15 @@ impl StorageError {
     }
 }
 
+/// Bytes that have come and still lie in a socket, which nobody else reads from meanwhile.
+#[derive(Debug, Clone)]
+pub struct Tap {
+    /// The socket. It never blocks.
+    pub socket: Arc<OwnedFd>,
+    /// So many bytes lie in it at least, and so many are meant.
+    pub len: usize,
+}
+
 /// What became of a write: a prefix of the data may be stored although the rest failed.
 #[derive(Debug, Clone)]
 pub struct Written {
@@ -231,6 +240,11 @@ pub trait Storage: Send + Sync + 'static {
         false
     }
 
+    /// Whether [`Blob::draw`] can be had.
+    fn draws(&self) -> bool {
+        false
+    }
+
     /// What it is called among other stores.
     fn name(&self) -> &'static str;
 
@@ -300,6 +314,12 @@ pub trait Blob: Send {
             let record = if written.failure.is_none() { Some(finish.await) } else { None };
             Ok(LastWrite { written, record })
         })
+    }
+
+    /// Stores at offset `at` what lies in a socket, as [`Self::write`] does, without its coming into this process's memory
+    /// on the way. For stores that say [`Storage::draws`].
+    fn draw(&mut self, _at: u64, _tap: Tap) -> Op<Written> {
+        Box::pin(async { Err(StorageError::new(ErrorKind::Failed, "draw", "this store can only be written to")) })
     }
 
     /// The memory that the bytes of the next write take. A store that keeps bytes beyond a write takes it over; what is

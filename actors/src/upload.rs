@@ -32,7 +32,7 @@ use crate::{
     hooks::Caller,
     post::{Gauge, METERED, now_nanos},
     receives_letters,
-    storage::{Blob, Opened, Ticket},
+    storage::{Blob, Opened, Tap, Ticket},
     tally::OpenLease,
 };
 use messages::{Asker, Departure, Ended, Snapshot};
@@ -49,15 +49,23 @@ pub(crate) fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 }
 
 /// What one message brought.
-struct Pieces {
-    bytes: Vec<Bytes>,
-    /// The memory they take, until they are stored.
-    share: Share,
+pub(crate) enum Pieces {
+    /// Bytes, and the memory that they take until they are stored.
+    Here(Vec<Bytes>, Share),
+    /// Bytes that take none, for they are yet to be drawn from a socket.
+    InSocket(Tap),
 }
 
 impl Piece for Pieces {
     fn len(&self) -> u64 {
-        self.bytes.iter().map(|bytes| bytes.len() as u64).sum()
+        match self {
+            Self::Here(bytes, _) => bytes.iter().map(|bytes| bytes.len() as u64).sum(),
+            Self::InSocket(tap) => tap.len as u64,
+        }
+    }
+
+    fn stands_alone(&self) -> bool {
+        matches!(self, Self::InSocket(_))
     }
 }
 

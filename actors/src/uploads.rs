@@ -86,6 +86,12 @@ impl Uploads {
         &self.budget
     }
 
+    /// Whether the store takes bytes from sockets by itself: see [`Lease::draw`].
+    #[must_use]
+    pub fn draws(&self) -> bool {
+        self.directory.storage().draws()
+    }
+
     async fn within<T>(&self, work: impl Future<Output = Result<T, AskFailure>>) -> Result<T, AskFailure> {
         tokio::time::timeout(self.directory.live().patience(), work).await.unwrap_or(Err(AskFailure::TimedOut))
     }

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use wharf_actors::{AskFailure, Committed, Departure, Lease, Share, Stored, UploadId};
+use wharf_actors::{AskFailure, Committed, Departure, Lease, Share, Stored, Tap, UploadId};
 
 use super::Site;
 use crate::{
@@ -100,6 +100,8 @@ struct Intake<'a> {
     hasher: Option<Hasher>,
     /// Acknowledgements that are awaited: the window.
     in_flight: FuturesUnordered<Stored>,
+    /// So many bytes that lie in the socket are being taken from there by the store. Nothing else is read meanwhile.
+    drawing: Option<usize>,
     received: u64,
     room: Option<u64>,
 }
@@ -134,7 +136,7 @@ impl Source {
         let room = lease.room();
         let hasher = checksum.as_ref().map(Hasher::for_request);
         let in_flight = FuturesUnordered::new();
-        let mut intake = Intake { site, lease, source: self, hasher, in_flight, received: 0, room };
+        let mut intake = Intake { site, lease, source: self, hasher, in_flight, drawing: None, received: 0, room };
         let end = intake.read().await;
         let received = intake.received;
         Taken { outcome: intake.settle(end, checksum).await, received }
@@ -144,16 +146,17 @@ impl Source {
 impl Intake<'_> {
     async fn read(&mut self) -> End {
         loop {
-            let window_open = self.in_flight.len() < self.site.config.window;
+            let window_open = self.in_flight.len() < self.site.config.window && self.drawing.is_none();
             let body_read = self.site.config.body_read;
             let readable = tokio::select! {
                 biased;
                 end = self.lease.ended() => return End::Yielded(problem::of_end(end)),
                 Some(stored) = self.in_flight.next() => {
                     match stored {
-                        Ok(()) => continue,
+                        Ok(()) => self.note_stored(),
                         Err(failure) => return End::Yielded(self.why(failure)),
                     }
+                    continue;
                 }
                 readable = tokio::time::timeout(body_read, self.source.readable()), if window_open => readable,
             };
@@ -165,6 +168,7 @@ impl Intake<'_> {
                 Err(end) => return end,
             };
             let most = turn.as_ref().map_or(usize::MAX, Turn::bytes);
+            let Some(turn) = self.draw(most, turn) else { continue };
             let handed_over = match self.share(most).await {
                 Ok(share) => self.hand_over(share, turn),
                 Err(end) => Some(end),
@@ -187,13 +191,42 @@ impl Intake<'_> {
                 biased;
                 end = self.lease.ended() => return Err(End::Yielded(problem::of_end(end))),
                 Some(stored) = self.in_flight.next() => {
-                    if let Err(failure) = stored {
-                        return Err(End::Yielded(self.why(failure)));
+                    match stored {
+                        Ok(()) => self.note_stored(),
+                        Err(failure) => return Err(End::Yielded(self.why(failure))),
                     }
                 }
                 () = &mut waiting => return Ok(turn),
             }
         }
+    }
+
+    /// Something that was handed over is stored.
+    fn note_stored(&mut self) {
+        // What is drawn was handed over last.
+        if self.in_flight.is_empty()
+            && let (Some(len), Some(incoming)) = (self.drawing.take(), &mut self.source.incoming)
+        {
+            incoming.drawn(len);
+        }
+    }
+
+    /// Has the store take what lies in the socket, if it can and nobody needs to see it on the way. Gives the turn back if not.
+    fn draw(&mut self, most: usize, turn: Option<Turn>) -> Option<Option<Turn>> {
+        let room = self.room.map_or(usize::MAX, |room| usize::try_from(room).unwrap_or(usize::MAX));
+        let most = most.min(self.site.config.message_bytes).min(room);
+        let incoming = self.source.incoming.as_mut().filter(|_| self.hasher.is_none() && self.site.uploads.draws());
+        let Some((socket, len)) = incoming.and_then(|incoming| incoming.lend(most)) else { return Some(turn) };
+        self.received += len as u64;
+        if let Some(room) = &mut self.room {
+            *room -= len as u64;
+        }
+        if let Some(turn) = turn {
+            turn.used(len);
+        }
+        self.drawing = Some(len);
+        self.in_flight.push(self.lease.draw(Tap { socket, len }));
+        None
     }
 
     /// Memory for a whole message if there is so much, else for a small one, as soon as that is there. Nothing is read

@@ -4,8 +4,10 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -56,6 +58,8 @@ pub(super) struct Connection {
     /// Who waits for that.
     writer: Option<Waker>,
     limits: Limits,
+    /// The socket, while others read from it.
+    lent: Weak<OwnedFd>,
 }
 
 /// The connection, as the loop and the handlers have it.
@@ -73,6 +77,7 @@ impl Connection {
             flushed: true,
             writer: None,
             limits: Limits { head_max_bytes: limits.head_max_bytes.min(HEAD_LIMIT_BYTES), ..limits },
+            lent: Weak::new(),
         }
     }
 
@@ -199,6 +204,31 @@ impl Connection {
     /// How many bytes of the body are still to come at most; `None` when nobody knows.
     pub(super) fn left(&self) -> Option<u64> {
         self.body.as_ref().and_then(framing::Body::left)
+    }
+
+    /// How many bytes of the body lie in the socket, as nothing but bytes of that body: `None` where they can't be told from
+    /// what else comes, or something is to be said of the body first.
+    pub(super) fn lying(&self) -> Option<usize> {
+        let left = self.left().filter(|_| !self.has_news())?;
+        let lying = self.stream.plain()?.lying();
+        Some(lying.min(usize::try_from(left).unwrap_or(usize::MAX)))
+    }
+
+    /// Others read from the socket for as long as they hold this.
+    pub(super) fn lend(&mut self, socket: &Arc<OwnedFd>) {
+        self.lent = Arc::downgrade(socket);
+    }
+
+    /// They have read so many bytes of the body.
+    pub(super) fn pass(&mut self, len: usize) {
+        if let Some(body) = &mut self.body {
+            body.pass(len as u64);
+        }
+    }
+
+    /// Whether others may still be reading from the socket, though nobody waits for them any more.
+    pub(super) fn is_lent(&self) -> bool {
+        self.lent.strong_count() > 0
     }
 
     /// Puts what has come from the socket into the empty inbox.

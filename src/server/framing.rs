@@ -73,6 +73,16 @@ impl Body {
         }
     }
 
+    /// Others have read so many bytes, of those that are known to come.
+    pub(super) fn pass(&mut self, len: u64) {
+        if let Self::Length(left) = self {
+            *left = left.saturating_sub(len);
+            if *left == 0 {
+                *self = Self::Over(Trailers::new());
+            }
+        }
+    }
+
     /// Reads on in bytes that have come. To be called again with what is behind the step, until that is nothing, or the
     /// body is over or malformed.
     pub(super) fn step(&mut self, bytes: &[u8]) -> Step {

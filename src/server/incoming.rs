@@ -2,7 +2,9 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -17,6 +19,8 @@ const READ_MAX_BYTES: usize = 256 * 1024;
 const READ_MIN_BYTES: usize = 8 * 1024;
 /// How many are read first: who sends little has sent it with the head.
 const READ_FIRST_BYTES: usize = 64 * 1024;
+/// Fewer are not lent: to read them here takes less than to tell others of them.
+const LEND_LEAST_BYTES: usize = 32 * 1024;
 
 /// Why a body can't be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +118,25 @@ impl Incoming {
             self.read_bytes = next_read(room, read);
             connection.refill(fitting(buffer));
         }
+    }
+
+    /// So many bytes of the body, `most` at most, that lie in the socket and that others are to read there: nothing may be
+    /// asked of the body until [`drawn`](Self::drawn) tells that they have. `None` when these are few, or must come through here.
+    pub fn lend(&mut self, most: usize) -> Option<(Arc<OwnedFd>, usize)> {
+        let mut connection = self.connection.borrow_mut();
+        let len = connection.lying()?.min(most);
+        if len < LEND_LEAST_BYTES {
+            return None;
+        }
+        // A descriptor more, but for no longer than it is lent: a client that stalls holds none.
+        let socket = Arc::new(connection.stream.plain()?.duplicate().ok()?);
+        connection.lend(&socket);
+        Some((socket, len))
+    }
+
+    /// Others have read all that was lent to them.
+    pub fn drawn(&mut self, len: usize) {
+        self.connection.borrow_mut().pass(len);
     }
 
     /// The trailers, once the body is over.

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use rustix::io::ioctl_fionread;
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -36,6 +37,21 @@ impl Socket {
             Self::Tcp(socket) => socket.poll_read_ready(context),
             Self::Unix(socket) => socket.poll_read_ready(context),
         }
+    }
+
+    /// How many bytes lie in it.
+    pub(super) fn lying(&self) -> usize {
+        // Others may have emptied it behind tokio's back. It is told, so that whoever waits next waits for news.
+        let look = |count: rustix::io::Result<u64>| match count {
+            Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(usize::try_from(count?).unwrap_or(usize::MAX)),
+        };
+        let lying: io::Result<usize> = match self {
+            Self::Tcp(socket) => socket.try_io(Interest::READABLE, || look(ioctl_fionread(socket))),
+            Self::Unix(socket) => socket.try_io(Interest::READABLE, || look(ioctl_fionread(socket))),
+        };
+        // What is wrong is told by the next read.
+        lying.unwrap_or(0)
     }
 
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {

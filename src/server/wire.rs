@@ -82,7 +82,8 @@ where
         // A handler that was dropped has let go of it.
         if let Ok(connection) = Rc::try_unwrap(connection) {
             let connection = connection.into_inner();
-            let has_unread = connection.has_unread();
+            // A socket that is lent is no longer ours to read from.
+            let has_unread = connection.has_unread() && !connection.is_lent();
             Box::pin(connection.stream.end(has_unread, limits.linger)).await;
         }
         served

@@ -92,7 +92,7 @@ pub(crate) const RULES: &[Rule] = &[
             VALUES,
             "wharf_actors::events::Watcher",
             "wharf_actors::{Appending, AskFailure, Begun, Committed, Departure, Lease, NewUpload, Refusal, Snapshot}",
-            "wharf_actors::{Consulted, Created, Share, Stored, Uploads}",
+            "wharf_actors::{Consulted, Created, Share, Stored, Tap, Uploads}",
             "wharf_actors::hooks::{Caller, HookResponse}",
             "wharf_actors::post::now_nanos",
         ],
@@ -242,7 +242,7 @@ pub(crate) const RULES: &[Rule] = &[
             "wharf_actors::receives_letters",
             "wharf_actors::Share",
             "wharf_actors::storage::metered::{Name, Outcome, Run}",
-            "wharf_actors::storage::{Blob, ErrorKind, LastWrite, Op, Opened, PartReport, StorageError, Ticket, Written}",
+            "wharf_actors::storage::{Blob, ErrorKind, LastWrite, Op, Opened, PartReport, StorageError, Tap, Ticket, Written}",
             "wharf_actors::tally::OpenLease",
             // In builds for tests.
             "wharf_actors::storage::faulty::trip",

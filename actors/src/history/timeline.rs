@@ -91,6 +91,8 @@ pub(crate) enum Work {
     Write,
     /// The write that also finishes the upload.
     WriteLast,
+    /// A write of what lies in a socket.
+    Draw,
     Keep,
     Discard,
     Sync,
@@ -105,7 +107,7 @@ impl Work {
     fn name(self) -> &'static str {
         match self {
             Self::Stage => "stage",
-            Self::Write | Self::WriteLast => "write",
+            Self::Write | Self::WriteLast | Self::Draw => "write",
             Self::Keep => "keep",
             Self::Discard => "discard",
             Self::Sync => "sync",

@@ -332,6 +332,10 @@ impl<S: Storage> Storage for Faulty<S> {
         self.store.finishes_with_write()
     }
 
+    fn draws(&self) -> bool {
+        self.store.draws()
+    }
+
     fn name(&self) -> &'static str {
         self.store.name()
     }

@@ -42,6 +42,7 @@ use crate::{
 mod beneath;
 mod blob;
 mod creating;
+mod draw;
 mod layout;
 mod list;
 mod marker;
@@ -333,6 +334,10 @@ impl Storage for FileStore {
     fn finishes_with_write(&self) -> bool {
         // What must be durable takes more than one trip.
         !self.shared.is_durable()
+    }
+
+    fn draws(&self) -> bool {
+        true
     }
 
     fn name(&self) -> &'static str {

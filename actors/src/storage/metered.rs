@@ -55,6 +55,7 @@ pub(crate) enum Name {
     Reachable,
     Write,
     WriteLast,
+    Draw,
     Sync,
     Cut,
     Stage,
@@ -67,7 +68,7 @@ pub(crate) enum Name {
     Read,
 }
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "reserve",
     "release",
     "create",
@@ -82,6 +83,7 @@ const NAMES: [&str; 24] = [
     "reachable",
     "write",
     "write_last",
+    "draw",
     "sync",
     "cut",
     "stage",
@@ -226,6 +228,10 @@ impl Storage for Metered {
         self.store.finishes_with_write()
     }
 
+    fn draws(&self) -> bool {
+        self.store.draws()
+    }
+
     fn reserves(&self) -> bool {
         self.store.reserves()
     }
@@ -347,7 +353,9 @@ mod tests {
 
     #[actix_rt::test]
     async fn operations_are_counted_by_name_and_failures_by_kind() {
-        for (name, text) in [(Name::Read, "read"), (Name::Write, "write"), (Name::WriteLast, "write_last")] {
+        for (name, text) in
+            [(Name::Read, "read"), (Name::Write, "write"), (Name::WriteLast, "write_last"), (Name::Draw, "draw")]
+        {
             assert_eq!(NAMES[name as usize], text);
         }
         let meters = Meters::new();

@@ -32,9 +32,10 @@ impl Receive<Append> for Upload {
 
     fn receive(&mut self, message: Append, context: &mut Context<Self>) {
         trip("append");
-        self.note_memory_wait(message.share.waited());
-        let pieces = Pieces { bytes: message.pieces, share: message.share };
-        self.on(Event::Append(message.asker, message.lease, pieces), context);
+        if let Pieces::Here(_, share) = &message.pieces {
+            self.note_memory_wait(share.waited());
+        }
+        self.on(Event::Append(message.asker, message.lease, message.pieces), context);
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{
+    Pieces,
     state::{LeaseEnd, LeaseId, Refusal},
     view::{LeaseReport, UploadState},
 };
 use crate::{
-    Claimant, Info, Record, Share, UploadId,
+    Claimant, Info, Record, UploadId,
     history::HistoryReport,
     hooks::{Caller, HookError, HookResponse},
     storage::PartReport,
@@ -167,8 +167,7 @@ pub(crate) struct Begin {
 /// Hands bytes over. Sent by the holder of the lease; answered with [`Reply::Appended`] when they are stored.
 pub(crate) struct Append {
     pub(crate) lease: LeaseId,
-    pub(crate) pieces: Vec<Bytes>,
-    pub(crate) share: Share,
+    pub(crate) pieces: Pieces,
     pub(crate) asker: Asker,
 }
 

@@ -77,6 +77,7 @@ fn name_of(work: Work) -> Name {
         Work::Stage => Name::Stage,
         Work::Write => Name::Write,
         Work::WriteLast => Name::WriteLast,
+        Work::Draw => Name::Draw,
         Work::Keep => Name::Keep,
         Work::Discard => Name::Discard,
         Work::Sync => Name::Sync,

@@ -16,7 +16,7 @@ use crate::{
     Info, Kind, Record, UploadId,
     history::Work,
     post::{Post, Receive},
-    storage::{ErrorKind, LastWrite, Op, StorageError, Written, metered::Outcome},
+    storage::{ErrorKind, LastWrite, Op, StorageError, Tap, Written, metered::Outcome},
 };
 
 impl From<ErrorKind> for Fault {
@@ -138,8 +138,14 @@ impl Upload {
     fn write(&mut self, at: u64, pieces: Vec<Pieces>, then_finish: bool, context: &mut Context<Self>) {
         let (mut bytes, mut shares) = (Vec::new(), Vec::with_capacity(pieces.len()));
         for piece in pieces {
-            bytes.extend(piece.bytes);
-            shares.push(piece.share);
+            match piece {
+                Pieces::Here(some, share) => {
+                    bytes.extend(some);
+                    shares.push(share);
+                }
+                // It comes alone.
+                Pieces::InSocket(tap) => return self.draw(at, tap, context),
+            }
         }
         let held = self.blob.take_over(shares);
         if let Some(length) = self.state.length().filter(|_| then_finish) {
@@ -154,6 +160,11 @@ impl Upload {
             drop(held);
             upload.on_written(result, context);
         });
+    }
+
+    fn draw(&mut self, at: u64, tap: Tap, context: &mut Context<Self>) {
+        let op = self.blob.draw(at, tap);
+        self.when_done(Work::Draw, op, context, Self::on_written);
     }
 
     fn on_last_written(&mut self, result: Result<LastWrite, StorageError>, context: &mut Context<Self>) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Faults;
 use crate::{
     Info, Record, Share, UploadId,
-    storage::{Blob, Op, PartReport, Written},
+    storage::{Blob, Op, PartReport, Tap, Written},
 };
 
 pub(super) struct FaultyBlob {
@@ -24,6 +24,11 @@ impl FaultyBlob {
 impl Blob for FaultyBlob {
     fn write(&mut self, at: u64, data: Vec<Bytes>) -> Op<Written> {
         let op = self.blob.write(at, data);
+        self.faults.plan("write").carry_out(op, |error| Ok(Written { len: 0, failure: Some(error) }))
+    }
+
+    fn draw(&mut self, at: u64, tap: Tap) -> Op<Written> {
+        let op = self.blob.draw(at, tap);
         self.faults.plan("write").carry_out(op, |error| Ok(Written { len: 0, failure: Some(error) }))
     }
 

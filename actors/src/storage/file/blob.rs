@@ -10,14 +10,14 @@ use bytes::Bytes;
 use rustix::fs::{fdatasync, fstat, ftruncate};
 
 use super::{
-    Shared,
+    Shared, draw,
     layout::{self, Spot},
     marker, transfer,
 };
 use crate::{
     Info, Record, UploadId,
     disk::{Lane, Target},
-    storage::{Blob, Durability, ErrorKind, LastWrite, Op, StorageError, Ticket, Written},
+    storage::{Blob, Durability, ErrorKind, LastWrite, Op, StorageError, Tap, Ticket, Written},
 };
 
 /// How much of a concatenation is one job: a long one must not keep a thread from those who write.
@@ -155,6 +155,20 @@ impl Blob for FileBlob {
             drop(data);
             let record = written.failure.is_none().then(|| blob.complete(info));
             Ok(LastWrite { written, record })
+        })
+    }
+
+    fn draw(&mut self, at: u64, tap: Tap) -> Op<Written> {
+        let coming = self.is_synced_always().then(|| self.shared.disk.will_commit());
+        self.job(Lane::Write, move |blob| {
+            let written = match blob.data() {
+                Ok(file) => draw::draw(file, at, &tap),
+                Err(error) => Written { len: 0, failure: Some(StorageError::from_io("open to write", error)) },
+            };
+            // Nobody else may read from the socket while this is held.
+            drop(tap);
+            drop(coming);
+            Ok(written)
         })
     }
 

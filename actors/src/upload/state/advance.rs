@@ -61,26 +61,33 @@ impl<A, P: Piece> State<A, P> {
         true
     }
 
-    /// Everything that waits goes to the store in one write.
+    /// Everything that waits goes to the store in one write, as far as it may go together.
     fn write(&mut self, effects: &mut Effects<A, P>) -> bool {
         let tentative_base = self.lease.as_ref().filter(|held| held.tentative).map(|held| held.base);
         if let Some(base) = tentative_base.filter(|_| !self.staged) {
             return self.start(Busy::Stage, Effect::Stage { base }, effects);
         }
         let at = self.written;
-        let end = at + self.pieces.iter().map(|(_, piece)| piece.len()).sum::<u64>();
+        let (count, is_alone) = self.next_pieces();
+        let end = at + self.pieces.iter().take(count).map(|(_, piece)| piece.len()).sum::<u64>();
         if self.length == Some(end) && tentative_base.is_none() && self.must_announce_finish() {
             return self.announce(Ending::Finished { length: end }, effects);
         }
         let mut len = 0;
-        let (mut askers, mut pieces) = (Vec::with_capacity(self.pieces.len()), Vec::with_capacity(self.pieces.len()));
-        for (asker, piece) in self.pieces.drain(..) {
+        let (mut askers, mut pieces) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (asker, piece) in self.pieces.drain(..count) {
             len += piece.len();
             askers.push((asker, self.written + len));
             pieces.push(piece);
         }
-        let then_finish = self.may_finish_with_write() && self.length == Some(end);
+        let then_finish = self.may_finish_with_write() && self.length == Some(end) && !is_alone;
         self.start(Busy::Write { len, askers, then_finish }, Effect::Write { at, pieces, then_finish }, effects)
+    }
+
+    /// How many of the pieces that wait go to the store next, and whether that is one which goes alone.
+    fn next_pieces(&self) -> (usize, bool) {
+        let together = self.pieces.iter().take_while(|(_, piece)| !piece.stands_alone()).count();
+        if together == 0 { (1, true) } else { (together, false) }
     }
 
     /// Whether the store must be told first that the upload is about to be finished: before the write that completes it,

@@ -14,6 +14,10 @@ impl Piece for &'static str {
     fn len(&self) -> u64 {
         str::len(self) as u64
     }
+
+    fn stands_alone(&self) -> bool {
+        self.starts_with('=')
+    }
 }
 
 type Machine = State<char, &'static str>;
@@ -89,6 +93,26 @@ fn history(found: Found, policy: Policy, steps: impl IntoIterator<Item = (Happen
         assert_eq!(effects, expected, "step {number}: {event:?}");
     }
     machine
+}
+
+#[test]
+fn what_stands_alone_is_written_alone_and_in_its_turn() {
+    let steps = [
+        (begin('b', 0), vec![granted('b', 1, 0, 9)]),
+        (Event::Append('1', 1, "=ab"), vec![write(0, &["=ab"])]),
+        (Event::Append('2', 1, "c"), vec![]),
+        (Event::Append('3', 1, "d"), vec![]),
+        (Event::Append('4', 1, "=e"), vec![]),
+        (Event::Append('5', 1, "=f"), vec![]),
+        (Event::Wrote(3, None), vec![appended('1', 3), write(3, &["c", "d"])]),
+        (Event::Wrote(2, None), vec![appended('2', 4), appended('3', 5), write(5, &["=e"])]),
+        (Event::Wrote(2, None), vec![appended('4', 7), write(7, &["=f"])]),
+        (Event::Commit('c', 1), vec![]),
+        // Never together with the finish.
+        (Event::Wrote(2, None), vec![appended('5', 9), Effect::Finish { length: 9 }]),
+        (DONE, vec![Effect::Answer('c', Committed { offset: 9, finished: true })]),
+    ];
+    history(found(9, 0), FUSED, steps);
 }
 
 #[test]

@@ -7,6 +7,11 @@ pub(crate) type LeaseId = u64;
 pub(crate) trait Piece {
     /// How many bytes.
     fn len(&self) -> u64;
+
+    /// Whether it goes to the store by itself, not together with others.
+    fn stands_alone(&self) -> bool {
+        false
+    }
 }
 
 /// Why a request got nothing.

@@ -33,6 +33,10 @@ impl Piece for Run {
     fn len(&self) -> u64 {
         self.len
     }
+
+    fn stands_alone(&self) -> bool {
+        self.from % 2 == 1
+    }
 }
 
 /// Where a byte in the store comes from.
