@@ -175,6 +175,8 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule { room: "wharf::server::unix", own: &[], never: &["std::env", "tokio::", "actix", "slog::"], except: &[] },
     Rule { room: "wharf::server::inherited", own: &[], never: &["std::fs", "tokio::", "actix", "slog::"], except: &[] },
+    // How answers are written: pure.
+    Rule { room: "wharf::server::encode", own: &[], never: OUTSIDE, except: &["actix_http"] },
     Rule { room: "wharf::server", own: &[], never: &["std::fs", "std::env", "tokio::fs"], except: &[] },
     Rule {
         room: "wharf::settings",
