@@ -51,21 +51,38 @@ fn main() -> ExitCode {
     actix_rt::System::new().block_on(run(loaded, source, logger, control))
 }
 
-/// Has the allocator give back soon what is free, and not in pages of 2 MiB, of which each thread would use little. That is
-/// 40 MiB less at rest, and a third less with the memory budget full (`just bench-s3-memory`). Not at once: memory that is
-/// taken again within some milliseconds would be paid for again, page by page (a tenth of the processor time of uploads
-/// that share 16 connections, more into S3, for 6 MiB).
+/// How long the allocator keeps what is free, lest it be paid for again, page by page, when it is taken again. A buffer of a part
+/// for S3 is back after as long as a part takes to come in and go out.
+const KEEP_FREE: Duration = Duration::from_secs(5);
+
+/// Has the allocator give back what is free after a while, and not in pages of 2 MiB, of which each thread would use little.
+/// That is 40 MiB less at rest.
 fn keep_memory_small() {
     /// mimalloc's `mi_option_purge_delay`, in milliseconds, which the crate does not name.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-    const SOON_MILLIS: std::ffi::c_long = 20;
     // A kernel that doesn't know this has no such pages.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
+    let delay = std::ffi::c_long::try_from(KEEP_FREE.as_millis()).unwrap_or(std::ffi::c_long::MAX);
     // SAFETY: `mi_option_set` may be called at any time; it stores a number in a table that has more entries than this, and
     // no other thread runs yet.
     #[expect(unsafe_code, reason = "the allocator can't be told otherwise")]
     unsafe {
-        libmimalloc_sys::mi_option_set(PURGE_DELAY, SOON_MILLIS);
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, delay);
+    }
+}
+
+/// Has the allocator look now and then whether something has been free for so long: by itself it looks only while threads take
+/// and give back memory, so that a server at rest would keep all that its last load has freed.
+async fn give_memory_back() {
+    let mut interval = tokio::time::interval(KEEP_FREE);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        // SAFETY: `mi_collect` may be called at any time, by any thread.
+        #[expect(unsafe_code, reason = "the allocator can't be told otherwise")]
+        unsafe {
+            libmimalloc_sys::mi_collect(false);
+        }
     }
 }
 
@@ -90,6 +107,7 @@ async fn run(loaded: settings::Loaded, source: Source, logger: slog::Logger, con
     say(&banner(&settings, &service));
     let notifier = Notifier::at(std::env::var_os("NOTIFY_SOCKET").as_deref());
     notifier.ready();
+    actix_rt::spawn(give_memory_back());
     let mut reloading = None;
     loop {
         let reloaded = async {

@@ -15,6 +15,7 @@ use super::for_each;
 use crate::{
     bed::{self, Bed, Programs},
     client::{ClientError, Connection, Site},
+    content::Content,
     figures::median,
     process::{self, Sample},
     report::{Failures, Outcome},
@@ -217,22 +218,33 @@ pub(crate) struct Bare(Cost);
 /// The first call that fails ends it.
 pub(crate) async fn send(options: &BareOptions) -> Result<Bare, Box<dyn std::error::Error>> {
     let client = Aws::connect(bed::client_config(&options.endpoint, options.payload_hash)).await;
-    let piece = Bytes::from(vec![0x5a; PIECE_BYTES]);
+    let memory = memory(options.part_bytes);
     let pid = std::process::id();
     let (began, before) = (Instant::now(), process::sample(pid)?);
     for number in 0..options.uploads {
-        send_one(&client, &format!("bare-{pid}-{number}"), &piece, options).await?;
+        send_one(&client, &format!("bare-{pid}-{number}"), &memory, options).await?;
     }
     Ok(Bare(Cost::between(before, process::sample(pid)?, began)))
 }
 
-async fn send_one(client: &Aws, key: &str, piece: &Bytes, options: &BareOptions) -> Result<(), S3Error> {
+/// The bytes of as many parts as are sent at once, in pieces. One piece for all of them would stay in a processor's cache, where
+/// the parts of no client lie that has some to send.
+fn memory(part_bytes: usize) -> Vec<Vec<Bytes>> {
+    let piece = |content: Content, from: usize| content.bytes(from, part_bytes.min(from + PIECE_BYTES)).into();
+    let part = |seed| {
+        let content = Content { seed, length: part_bytes };
+        (0..part_bytes).step_by(PIECE_BYTES).map(|from| piece(content, from)).collect()
+    };
+    (0..SENDERS as u64).map(part).collect()
+}
+
+async fn send_one(client: &Aws, key: &str, memory: &[Vec<Bytes>], options: &BareOptions) -> Result<(), S3Error> {
     let id = client.create_multipart(key, Attributes::default()).await?;
     let starts = (0..options.length_bytes).step_by(options.part_bytes).zip(1..);
     let parts = for_each(starts, SENDERS, |(start, number): (usize, u16)| {
         let mut left = options.part_bytes.min(options.length_bytes - start);
         let mut body = Vec::new();
-        while left > 0 {
+        for piece in &memory[usize::from(number) % memory.len()] {
             let next = piece.slice(..left.min(piece.len()));
             left -= next.len();
             body.push(next);
