@@ -19,7 +19,7 @@ use crate::{
 const LEAST_SHARE_BYTES: usize = 64 * 1024;
 
 /// With so many bytes on their way in the whole process, a message carries less: what still lies in a processor's cache when
-/// the disk's threads come to it costs less to write, and that outweighs that there are more messages.
+/// the disk's threads come to it costs less to write, and that outweighs that there are more messages. Not so for other stores.
 const CACHED_BYTES: usize = 4 * 1024 * 1024;
 const CROWDED_MESSAGE_BYTES: usize = 256 * 1024;
 
@@ -233,7 +233,7 @@ impl Intake<'_> {
     /// before, so that whoever waits here holds nothing.
     async fn share(&mut self, at_most: usize) -> Result<Share, End> {
         let (budget, most) = (self.site.uploads.budget(), self.site.config.message_bytes);
-        let is_crowded = budget.report().used.saturating_add(most) > CACHED_BYTES;
+        let is_crowded = self.site.uploads.draws() && budget.report().used.saturating_add(most) > CACHED_BYTES;
         let most = if is_crowded { most.min(CROWDED_MESSAGE_BYTES) } else { most }.min(at_most);
         if let Some(share) = budget.try_take(most) {
             return Ok(share);
