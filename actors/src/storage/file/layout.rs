@@ -37,7 +37,24 @@ const MAX_INFO_BYTES: u64 = 16 << 20;
 /// A directory in which bytes may lie, by all names it is known by.
 pub(super) struct Root {
     pub(super) names: Vec<PathBuf>,
+    /// The first of them as it stands in `.info` files, with a slash behind it.
+    pub(super) written: String,
     pub(super) beneath: Beneath,
+}
+
+impl Root {
+    pub(super) fn new(names: Vec<PathBuf>, beneath: Beneath) -> Self {
+        let mut written = names.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if !written.ends_with('/') {
+            written.push('/');
+        }
+        Self { names, written, beneath }
+    }
+
+    /// What `path` is called in `.info` files.
+    fn written(&self, path: &str) -> String {
+        [&self.written, path].concat()
+    }
 }
 
 /// Where bytes lie: a path beneath the storage directory (root 0) or beneath another root.
@@ -183,13 +200,32 @@ impl Layout {
         self.place(&draft).map_err(|error| StorageError::from_io("write the info", error))
     }
 
+    /// Writes down what is known of an upload that nobody has heard of yet, unless there is something of its name:
+    /// [`ErrorKind::Exists`]. At its place at once: a process that is killed meanwhile leaves it without content, under a
+    /// name that it has told to nobody.
+    pub(super) fn write_first_info(&self, info: &Info, spot: &Spot) -> Result<(), StorageError> {
+        let (json, path) = (self.encoded(info, spot)?, info_path(&info.id));
+        let write = || {
+            let mut file = File::from(self.main().create(&path, self.file_mode, self.directory_mode)?);
+            file.write_all(&json).inspect_err(|_| {
+                // What can't be removed now is as good as not there.
+                let _ = self.main().remove(&path);
+            })
+        };
+        write().map_err(|error| StorageError::from_io("write the info", error))
+    }
+
     /// Writes down what is known of an upload whose bytes are at `spot`, without giving it its name.
     pub(super) fn draft_info(&self, info: &Info, spot: &Spot) -> Result<Draft, StorageError> {
-        let path = self.roots[spot.root].names[0].join(&spot.path);
-        let document = self.directory.join(info_path(&info.id));
-        let json = info_json::encode(info, &Places::file(&path.to_string_lossy(), &document.to_string_lossy()))
-            .map_err(|error| StorageError::new(ErrorKind::Failed, "write the info", error))?;
+        let json = self.encoded(info, spot)?;
         self.draft(info_path(&info.id), &json).map_err(|error| StorageError::from_io("write the info", error))
+    }
+
+    fn encoded(&self, info: &Info, spot: &Spot) -> Result<Vec<u8>, StorageError> {
+        let path = self.roots[spot.root].written(&spot.path);
+        let document = self.roots[0].written(&info_path(&info.id));
+        info_json::encode(info, &Places::file(&path, &document))
+            .map_err(|error| StorageError::new(ErrorKind::Failed, "write the info", error))
     }
 
     /// Puts a file in the place of another, or of none, in one step.
@@ -342,7 +378,7 @@ fn is_dots(entry: &DirEntry) -> bool {
 
 /// The `.info` of an upload.
 pub(super) fn info_path(id: &UploadId) -> String {
-    format!("{id}.info")
+    [id.as_str(), ".info"].concat()
 }
 
 /// Cuts a file, and never lengthens it.
