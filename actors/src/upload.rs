@@ -140,7 +140,7 @@ impl Upload {
             holder: None,
             partials,
             early_peeks: None,
-            logger: directory.logger().new(o!("upload_id" => info.id.to_string())),
+            logger: directory.logger().new(o!("upload_id" => info.id.as_str().to_owned())),
             info,
             directory,
             gauge,

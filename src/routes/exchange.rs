@@ -299,7 +299,7 @@ impl Exchange {
         if !reply.bare {
             reply::common().into_iter().for_each(|header| fields::append(headers, header));
         }
-        fields::append(headers, ("x-request-id", request_id.to_string().into()));
+        fields::append(headers, ("x-request-id", String::from(&*request_id).into()));
         if let CorsAnswer::Headers(allowed) = cors {
             allowed.into_iter().for_each(|header| fields::append(headers, header));
         }

@@ -405,8 +405,19 @@ pub(super) fn modified(stat: &Stat) -> SystemTime {
 pub(super) fn record(info: Info, stat: &Stat) -> Record {
     let modified = modified(stat);
     let age = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let etag = format!("\"{:x}-{:x}-{:x}\"", size(stat), age.as_nanos(), stat.st_ino);
+    let mut etag = String::with_capacity(40);
+    for (before, number) in [('"', size(stat).into()), ('-', age.as_nanos()), ('-', stat.st_ino.into())] {
+        etag.push(before);
+        push_hex(&mut etag, number);
+    }
+    etag.push('"');
     Record { info, length: size(stat), etag, modified }
+}
+
+/// The same as `{:x}`, in a fraction of its time.
+fn push_hex(text: &mut String, number: u128) {
+    let digits = (u128::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    text.extend((0..digits).rev().map(|place| char::from(b"0123456789abcdef"[(number >> (4 * place) & 15) as usize])));
 }
 
 /// Classifies an error on the way to a file: what can't be reached under the rules isn't there.
@@ -416,4 +427,20 @@ pub(super) fn lookup(action: &'static str, error: io::Error) -> StorageError {
         return StorageError::new(ErrorKind::NotFound, action, error);
     }
     StorageError::from_io(action, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn a_number_is_written_as_the_standard_library_does(number: u128, fewer in 0_u32..128) {
+            for number in [number, number >> fewer, 0] {
+                let mut text = String::new();
+                push_hex(&mut text, number);
+                proptest::prop_assert_eq!(text, format!("{number:x}"));
+            }
+        }
+    }
 }
