@@ -1,6 +1,6 @@
 //! The name of an upload: what stands behind the base path in its URL and names its file in the store.
 
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 /// The longest id that is accepted, in bytes. A key of S3 holds as many, and what it calls a multipart upload, which is
 /// part of an id there, may be hundreds of bytes long. File systems take less: to them, a longer name is one of nothing.
@@ -53,16 +53,52 @@ impl UploadId {
     /// If the system's random source fails, which Linux rules out after boot.
     #[must_use]
     pub fn random() -> Self {
-        let mut bytes = [0_u8; 16];
-        #[expect(clippy::expect_used, reason = "no upload may be created with a guessable id")]
-        getrandom::fill(&mut bytes).expect("the system's random source answers");
-        Self(format!("{:032x}", u128::from_be_bytes(bytes)).into())
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(Supply::take()) {
+            pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+        }
+        Self(std::str::from_utf8(&digits).unwrap_or_default().into())
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Random bytes for ids to come: the system is asked for many at once.
+#[derive(Default)]
+struct Supply {
+    bytes: [[u8; 16]; IDS_AT_ONCE],
+    left: usize,
+}
+
+/// For so many ids the system is asked at once. It gives up to 256 bytes in one go, whatever happens meanwhile.
+const IDS_AT_ONCE: usize = 16;
+
+thread_local! {
+    /// Of this thread; none before its first, and while one is taken.
+    static SUPPLY: Cell<Option<Box<Supply>>> = const { Cell::new(None) };
+}
+
+impl Supply {
+    /// The bytes of one id, which are not kept.
+    fn take() -> [u8; 16] {
+        let mut supply = SUPPLY.take().unwrap_or_default();
+        let next = supply.next();
+        SUPPLY.set(Some(supply));
+        next
+    }
+
+    fn next(&mut self) -> [u8; 16] {
+        if self.left == 0 {
+            #[expect(clippy::expect_used, reason = "no upload may be created with a guessable id")]
+            getrandom::fill(self.bytes.as_flattened_mut()).expect("the system's random source answers");
+            self.left = self.bytes.len();
+        }
+        self.left -= 1;
+        std::mem::take(&mut self.bytes[self.left])
     }
 }
 
@@ -80,6 +116,8 @@ impl fmt::Debug for UploadId {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -122,6 +160,8 @@ mod tests {
 
     #[test]
     fn random_ids_are_32_hex_digits_and_differ() {
+        let ids: BTreeSet<_> = (0..10 * IDS_AT_ONCE).map(|_| UploadId::random()).collect();
+        assert_eq!(ids.len(), 10 * IDS_AT_ONCE);
         let (one, two) = (UploadId::random(), UploadId::random());
         assert_ne!(one, two);
         assert_eq!(one.as_str().len(), 32);

@@ -125,38 +125,40 @@ macro_rules! receives_letters {
     };
 }
 
-/// The address of an actor, and the gauge of its mailbox.
-pub struct Post<A: Actor> {
+/// The address of an actor, and the gauge of its mailbox. All clones have one address in common: actix allocates for each.
+pub struct Post<A: Actor>(Arc<Letterbox<A>>);
+
+struct Letterbox<A: Actor> {
     address: Addr<A>,
     gauge: Arc<Gauge>,
 }
 
 impl<A: Actor> Clone for Post<A> {
     fn clone(&self) -> Self {
-        Self { address: self.address.clone(), gauge: Arc::clone(&self.gauge) }
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<A: Actor> fmt::Debug for Post<A> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Post({:?})", self.gauge)
+        write!(formatter, "Post({:?})", self.0.gauge)
     }
 }
 
 impl<A: Actor> Post<A> {
     /// Joins an address with the gauge of its mailbox.
     pub fn new(address: Addr<A>, gauge: Arc<Gauge>) -> Self {
-        Self { address, gauge }
+        Self(Arc::new(Letterbox { address, gauge }))
     }
 
     /// The gauge of this mailbox.
     pub fn gauge(&self) -> &Arc<Gauge> {
-        &self.gauge
+        &self.0.gauge
     }
 
     /// Whether the actor still takes messages.
     pub fn is_open(&self) -> bool {
-        self.address.connected()
+        self.0.address.connected()
     }
 
     /// Sends a message that must arrive whatever the depth: a release, the end of something. Never refused, never
@@ -167,7 +169,7 @@ impl<A: Actor> Post<A> {
         A: Receive<M> + Handler<Letter<M>>,
         A::Context: ToEnvelope<A, Letter<M>>,
     {
-        self.address.do_send(Letter { body, stamp: self.gauge.admit_unbounded(number::<A, M>()) });
+        self.0.address.do_send(Letter { body, stamp: self.0.gauge.admit_unbounded(number::<A, M>()) });
     }
 
     /// Sends the message that `make` builds around the sender for its answer, at once, and awaits the answer.
@@ -194,11 +196,10 @@ impl<A: Actor> Post<A> {
         A: Receive<M> + Handler<Letter<M>>,
         A::Context: ToEnvelope<A, Letter<M>>,
     {
-        let Some(stamp) = self.gauge.admit(number::<A, M>()) else { return Err(Unanswered::Overloaded) };
-        let held = self.clone();
+        let Some(stamp) = self.0.gauge.admit(number::<A, M>()) else { return Err(Unanswered::Overloaded) };
         let (asker, answer) = oneshot::channel();
-        held.address.do_send(Letter { body: make(asker), stamp });
-        Ok(Pending { post: held, answer })
+        self.0.address.do_send(Letter { body: make(asker), stamp });
+        Ok(Pending { post: self.clone(), answer })
     }
 }
 
@@ -215,7 +216,7 @@ impl<A: Actor, R> Future for Pending<A, R> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.answer).poll(context);
-        answer.map_err(|_| if self.post.gauge.is_retired() { Unanswered::Retired } else { Unanswered::Died })
+        answer.map_err(|_| if self.post.0.gauge.is_retired() { Unanswered::Retired } else { Unanswered::Died })
     }
 }
 

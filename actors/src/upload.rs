@@ -110,6 +110,8 @@ pub(crate) struct Upload {
     /// When it last did something, which is now while it does. The clock is read once for each event.
     last_active_nanos: u64,
     timer_armed: bool,
+    /// About to retire.
+    leaving: bool,
     retired: bool,
     /// Nothing more can be had from this owner.
     over: bool,
@@ -146,7 +148,7 @@ impl Upload {
             holder: None,
             partials,
             early_peeks: None,
-            logger: directory.logger().new(o!("upload_id" => info.id.to_string())),
+            logger: directory.logger().new(o!("upload_id" => info.id.as_str().to_owned())),
             info,
             directory,
             gauge,
@@ -157,6 +159,7 @@ impl Upload {
             overtaken: false,
             last_active_nanos: now_nanos,
             timer_armed: false,
+            leaving: false,
             retired: false,
             over: false,
             _ticket: ticket,
@@ -175,8 +178,29 @@ impl Upload {
         }
         self.observe();
         self.tell_of_progress(context);
-        if self.state.is_idle() && !self.timer_armed && !self.retired {
-            self.arm_timer(if self.over || self.state.is_finished() { Duration::ZERO } else { REST_AFTER }, context);
+        if self.state.is_idle() && !self.retired {
+            // What a hook has said of the finish may still be asked for.
+            if self.state.is_finished() && self.told.is_none() {
+                self.leave(context);
+            } else if !self.timer_armed {
+                self.arm_timer(
+                    if self.over || self.state.is_finished() { Duration::ZERO } else { REST_AFTER },
+                    context,
+                );
+            }
+        }
+    }
+
+    /// Ends the owner of a finished upload behind the messages that are there, whenever its timer would: the next one
+    /// gets its memory while that is still in the processor's cache.
+    fn leave(&mut self, context: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.leaving, true) {
+            self.when_ready(std::future::ready(()), context, |upload, (), context| {
+                upload.leaving = false;
+                if upload.state.is_idle() && !upload.retired {
+                    upload.retire(context);
+                }
+            });
         }
     }
 
@@ -209,7 +233,9 @@ impl Upload {
     /// Ends this owner, unless messages have just come in. Whoever sends one later waits for the successor.
     fn retire(&mut self, context: &mut Context<Self>) {
         if !self.directory.retire(&self.id, &self.gauge) {
-            self.arm_timer(REST_AFTER, context);
+            if !self.timer_armed {
+                self.arm_timer(REST_AFTER, context);
+            }
             return;
         }
         self.retired = true;

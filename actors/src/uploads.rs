@@ -181,7 +181,7 @@ impl Uploads {
         let (id, is_final, is_empty) = (info.id.clone(), info.is_final(), info.length == Some(0));
         let created = Snapshot { info: info.clone(), offset: Some(0), expires_at_secs, record: None };
         self.within(async { self.directory.create(info, caller).await.map_err(AskFailure::from) }).await?;
-        info!(self.logger, "upload created"; o!("upload_id" => id.to_string()), "length" => created.info.length);
+        info!(self.logger, "upload created"; o!("upload_id" => id.as_str().to_owned()), "length" => created.info.length);
         self.directory.tally().created.add(1);
         self.directory.events().tell(|| Event::UploadCreated { id: id.clone(), length: created.info.length });
         if !is_final && !is_empty {

@@ -27,8 +27,8 @@ pub struct Snapshot {
 
 /// What every answer carries but those to refused origins: the version, and that browsers must not guess types.
 #[must_use]
-pub fn common() -> Vec<Header> {
-    vec![("tus-resumable", VERSION.into()), ("x-content-type-options", "nosniff".into())]
+pub fn common() -> [Header; 2] {
+    [("tus-resumable", VERSION.into()), ("x-content-type-options", "nosniff".into())]
 }
 
 /// The answer to OPTIONS: what the server can do.

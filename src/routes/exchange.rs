@@ -16,7 +16,7 @@ use actix_http::{
 };
 use bytes::Bytes;
 use futures_util::Stream;
-use slog::{Logger, info, o};
+use slog::{Drain, Level, Logger, info, o};
 use wharf_actors::post::now_nanos;
 
 use super::{
@@ -200,7 +200,7 @@ impl Drop for Line {
         let took_nanos = at_nanos.saturating_sub(self.started_nanos);
         let (code, sent_bytes) = (self.code.get(), self.sent.get());
         self.site.metrics.ended(Ended { method: self.counted, status, code, sent_bytes, took_nanos, at_nanos });
-        if !self.site.config.log_requests {
+        if !self.site.config.log_requests || !self.site.logger.is_enabled(Level::Info) {
             return;
         }
         info!(self.logger(), "{}", if status == 0 { "request aborted" } else { "request" };
@@ -299,7 +299,7 @@ impl Exchange {
         if !reply.bare {
             reply::common().into_iter().for_each(|header| fields::append(headers, header));
         }
-        fields::append(headers, ("x-request-id", request_id.to_string().into()));
+        fields::append(headers, ("x-request-id", String::from(&*request_id).into()));
         if let CorsAnswer::Headers(allowed) = cors {
             allowed.into_iter().for_each(|header| fields::append(headers, header));
         }

@@ -152,6 +152,33 @@ async fn a_lane_gets_more_threads_and_fewer_and_drops_nothing() {
     assert_eq!(disk.report()[1].queue.dropped, 0);
 }
 
+/// Threads fall asleep and are woken all the time, leave and are hired.
+#[actix_rt::test]
+async fn no_job_is_left_lying_while_threads_sleep() {
+    const TASKS: usize = 3;
+    const JOBS: usize = 1000;
+    let disk = Disk::start(2, 8).unwrap();
+    let done = std::rc::Rc::new(std::cell::Cell::new(0));
+    for _ in 0..TASKS {
+        let (disk, done) = (Arc::clone(&disk), std::rc::Rc::clone(&done));
+        actix_rt::spawn(async move {
+            for _ in 0..JOBS {
+                disk.run(Lane::Write, Ticket::unwatched(), || Ok(())).await.unwrap();
+                done.set(done.get() + 1);
+            }
+        });
+    }
+    let mut workers = 0;
+    until("all jobs are done", async || {
+        workers = workers % 4 + 1;
+        disk.resize(workers, 8).unwrap();
+        done.get() == TASKS * JOBS
+    })
+    .await;
+    disk.resize(2, 8).unwrap();
+    stands(&disk, (2, 2, 0, 0, 8)).await;
+}
+
 /// Waits until the write lane has so many threads, shall have so many, so many are busy, so many jobs wait, and so many
 /// may.
 async fn stands(disk: &Disk, expected: (usize, usize, usize, usize, usize)) {

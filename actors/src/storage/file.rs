@@ -175,7 +175,7 @@ fn open_root(path: &Path) -> Result<Root, OpenError> {
         Some(Errno::NOSYS | Errno::PERM) => OpenError::Unguarded { path: path.to_owned() },
         _ => unusable(source),
     })?;
-    Ok(Root { names, beneath })
+    Ok(Root::new(names, beneath))
 }
 
 /// Makes wharf's own directories and takes the lock; `None` when another process has it.

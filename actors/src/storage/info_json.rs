@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{Info, Kind, Own, UploadId};
@@ -22,109 +21,164 @@ pub(crate) enum Broken {
 /// Most documents are shorter.
 const USUAL_BYTES: usize = 512;
 
-/// tusd's fields in tusd's order.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Document<'a> {
-    #[serde(rename = "ID")]
-    id: &'a str,
-    size: u64,
-    size_is_deferred: bool,
-    /// Always 0: the size of the data file counts.
-    offset: u64,
-    meta_data: &'a BTreeMap<String, String>,
-    is_partial: bool,
-    is_final: bool,
-    partial_uploads: Option<Vec<&'a str>>,
-    storage: &'a Places<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    wharf: Option<OwnDocument<'a>>,
-}
-
 /// Where an upload lies: tusd's map, whose keys it sorts.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Places<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bucket: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    info_path: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<&'a str>,
-    r#type: &'static str,
-}
+pub(crate) struct Places<'a>(Vec<(&'static str, &'a str)>);
 
 impl<'a> Places<'a> {
     /// On disk: the file of its bytes, and that of this document.
     pub(crate) fn file(path: &'a str, info_path: &'a str) -> Self {
-        Self { bucket: None, info_path: Some(info_path), key: None, path: Some(path), r#type: "filestore" }
+        Self(vec![("InfoPath", info_path), ("Path", path), ("Type", "filestore")])
     }
 
     /// In S3.
     #[cfg(feature = "s3")]
     pub(crate) fn s3(bucket: &'a str, key: &'a str) -> Self {
-        Self { bucket: Some(bucket), info_path: None, key: Some(key), path: None, r#type: "s3store" }
+        Self(vec![("Bucket", bucket), ("Key", key), ("Type", "s3store")])
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct OwnDocument<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw_metadata: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw_concat: Option<&'a str>,
-    finished: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at_secs: Option<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    finals: Vec<&'a str>,
-    #[serde(skip_serializing_if = "<[u16]>::is_empty")]
-    dropped_parts: &'a [u16],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_size: Option<u64>,
+/// A document that is being written. By hand: each upload has two, and what is derived takes several times as long.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    /// Begins an object, or goes on with one: `name` is written with its colon, behind a comma unless it is the first.
+    fn name(&mut self, name: &str) -> &mut Self {
+        if self.0.last() != Some(&b'{') {
+            self.0.push(b',');
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.plain("\":")
+    }
+
+    fn plain(&mut self, json: &str) -> &mut Self {
+        self.0.extend_from_slice(json.as_bytes());
+        self
+    }
+
+    fn flag(&mut self, value: bool) -> &mut Self {
+        self.plain(if value { "true" } else { "false" })
+    }
+
+    fn number(&mut self, mut number: u64) -> &mut Self {
+        let mut digits = [0; 20];
+        let mut begin = digits.len();
+        loop {
+            begin -= 1;
+            digits[begin] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.0.extend_from_slice(&digits[begin..]);
+        self
+    }
+
+    fn text(&mut self, text: &str) -> Result<&mut Self, serde_json::Error> {
+        if needs_escapes(text) {
+            let json = escape(&serde_json::to_string(text)?);
+            return Ok(self.plain(&json));
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(b'"');
+        Ok(self)
+    }
+
+    /// As JSON's list, with `item` for each.
+    fn list<T>(
+        &mut self,
+        items: &[T],
+        mut item: impl FnMut(&mut Self, &T) -> Result<(), serde_json::Error>,
+    ) -> Result<&mut Self, serde_json::Error> {
+        self.0.push(b'[');
+        for (place, one) in items.iter().enumerate() {
+            if place > 0 {
+                self.0.push(b',');
+            }
+            item(self, one)?;
+        }
+        self.0.push(b']');
+        Ok(self)
+    }
+
+    fn ids(&mut self, ids: &[UploadId]) -> Result<&mut Self, serde_json::Error> {
+        self.list(ids, |writer, id| writer.text(id.as_str()).map(|_| ()))
+    }
+
+    /// What wharf keeps beside tusd's fields: only what there is.
+    fn own(&mut self, own: &Own) -> Result<&mut Self, serde_json::Error> {
+        self.0.push(b'{');
+        if let Some(raw) = &own.raw_metadata {
+            self.name("RawMetadata").text(raw)?;
+        }
+        if let Some(raw) = &own.raw_concat {
+            self.name("RawConcat").text(raw)?;
+        }
+        self.name("Finished").flag(own.finished);
+        if let Some(secs) = own.expires_at_secs {
+            self.name("ExpiresAtSecs").number(secs);
+        }
+        if !own.finals.is_empty() {
+            self.name("Finals").ids(&own.finals)?;
+        }
+        if !own.dropped_parts.is_empty() {
+            self.name("DroppedParts").list(&own.dropped_parts, |writer, part| {
+                writer.number(u64::from(*part));
+                Ok(())
+            })?;
+        }
+        if let Some(owner) = &own.owner {
+            self.name("Owner").text(owner)?;
+        }
+        if let Some(max_size) = own.max_size {
+            self.name("MaxSize").number(max_size);
+        }
+        self.0.push(b'}');
+        Ok(self)
+    }
 }
 
-/// Writes `info` down.
+/// Writes `info` down: tusd's fields in tusd's order.
 pub(crate) fn encode(info: &Info, places: &Places<'_>) -> Result<Vec<u8>, serde_json::Error> {
-    let partial_uploads = match &info.kind {
-        Kind::Final { partials } => Some(partials.iter().map(UploadId::as_str).collect()),
-        Kind::Single | Kind::Partial => None,
+    let mut writer = Writer(Vec::with_capacity(USUAL_BYTES));
+    writer.plain("{").name("ID").text(info.id.as_str())?;
+    writer.name("Size").number(info.length.unwrap_or(0));
+    writer.name("SizeIsDeferred").flag(info.length.is_none());
+    // Always 0: the size of the data file counts.
+    writer.name("Offset").number(0);
+    writer.name("MetaData").plain("{");
+    for (key, value) in &info.metadata {
+        if !writer.0.ends_with(b"{") {
+            writer.0.push(b',');
+        }
+        writer.text(key)?.plain(":").text(value)?;
+    }
+    writer.plain("}");
+    writer.name("IsPartial").flag(info.kind == Kind::Partial);
+    writer.name("IsFinal").flag(info.is_final());
+    match &info.kind {
+        Kind::Final { partials } => writer.name("PartialUploads").ids(partials)?,
+        Kind::Single | Kind::Partial => writer.name("PartialUploads").plain("null"),
     };
-    let document = Document {
-        id: info.id.as_str(),
-        size: info.length.unwrap_or(0),
-        size_is_deferred: info.length.is_none(),
-        offset: 0,
-        meta_data: &info.metadata,
-        is_partial: info.kind == Kind::Partial,
-        is_final: info.is_final(),
-        partial_uploads,
-        storage: places,
-        wharf: info.own.as_ref().map(|own| OwnDocument {
-            raw_metadata: own.raw_metadata.as_deref(),
-            raw_concat: own.raw_concat.as_deref(),
-            finished: own.finished,
-            expires_at_secs: own.expires_at_secs,
-            finals: own.finals.iter().map(UploadId::as_str).collect(),
-            dropped_parts: &own.dropped_parts,
-            owner: own.owner.as_deref(),
-            max_size: own.max_size,
-        }),
-    };
-    let mut json = Vec::with_capacity(USUAL_BYTES);
-    serde_json::to_writer(&mut json, &document)?;
-    Ok(if needs_escapes(&json) { escape(&String::from_utf8_lossy(&json)).into_bytes() } else { json })
+    writer.name("Storage").plain("{");
+    for (name, place) in &places.0 {
+        writer.name(name).text(place)?;
+    }
+    writer.plain("}");
+    if let Some(own) = &info.own {
+        writer.name("Wharf").own(own)?;
+    }
+    writer.plain("}");
+    Ok(writer.0)
 }
 
-/// Whether there may be a character in it that Go escapes. Most have none, and to look at bytes is quick.
-fn needs_escapes(json: &[u8]) -> bool {
+/// Whether there may be a character in it that JSON, or Go, escapes. Most texts have none, and to look at bytes is quick.
+fn needs_escapes(text: &str) -> bool {
+    let is_special = |byte: u8| byte < 0x20 || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
     // To the end, whatever is found: so it is done many bytes at a time.
-    json.iter().fold(false, |found, byte| found | matches!(byte, b'<' | b'>' | b'&' | 0xe2))
+    text.bytes().fold(false, |found, byte| found | is_special(byte))
 }
 
 /// Escapes what Go's encoder escapes beside what JSON asks for. These characters stand in JSON within strings only.

@@ -7,8 +7,6 @@ use std::{
     time::SystemTime,
 };
 
-use rustix::fs::fstat;
-
 use super::{
     Shared,
     blob::FileBlob,
@@ -16,7 +14,7 @@ use super::{
     marker,
 };
 use crate::{
-    Info, UploadId,
+    Info,
     disk::Lane,
     storage::{Durability, ErrorKind, Op, Opened, StorageError, Ticket},
 };
@@ -37,7 +35,8 @@ impl Shared {
         let held = ticket.clone();
         self.job(Lane::Metadata, ticket, move |shared| {
             let begun = shared.begin(&mut info)?;
-            shared.layout.write_info(&info, &begun.spot).inspect_err(|_| shared.undo(&info.id, &begun.spot))?;
+            let written = shared.layout.write_first_info(&info, &begun.spot);
+            written.inspect_err(|_| shared.give_up(&info, &begun.spot))?;
             Ok(shared.created(info, begun, held))
         })
     }
@@ -49,7 +48,9 @@ impl Shared {
         let spot = layout.choose(info)?;
         let place = info.place.take().filter(|_| spot != Layout::usual(&info.id));
         info.place = place.map(|place| layout.absolute(&place));
-        if layout.main().stat(&layout::info_path(&info.id)).is_ok() {
+        // Otherwise it turns out when the `.info` is written, and nothing has come of it until then.
+        let must_be_known = self.is_durable() || info.is_final();
+        if must_be_known && layout.main().stat(&layout::info_path(&info.id)).is_ok() {
             return Err(StorageError::new(ErrorKind::Exists, "create", "the id has an info already"));
         }
         let data = layout.tree(&spot).create(&spot.path, layout.file_mode, layout.directory_mode).map_err(failed)?;
@@ -62,16 +63,23 @@ impl Shared {
                     layout.main().sync_names(&marker)?;
                 }
             }
-            Ok(layout::modified(&fstat(&data)?))
+            Ok(())
         };
-        let changed = prepare().map_err(failed).inspect_err(|_| self.undo(&info.id, &spot))?;
-        Ok(Begun { spot, data, changed })
+        prepare().map_err(failed).inspect_err(|_| self.give_up(info, &spot))?;
+        Ok(Begun { spot, data, changed: SystemTime::now() })
     }
 
     /// The id must not stay taken by an upload that nobody got. What can't be removed now stays unseen.
-    fn undo(&self, id: &UploadId, spot: &Spot) {
-        let _ = self.layout.main().remove(&layout::info_path(id));
-        let _ = self.layout.main().remove(&marker::waiting(id));
+    fn undo(&self, info: &Info, spot: &Spot) {
+        let _ = self.layout.main().remove(&layout::info_path(&info.id));
+        self.give_up(info, spot);
+    }
+
+    /// The same before there is an `.info`: one of that name would be another's.
+    fn give_up(&self, info: &Info, spot: &Spot) {
+        if info.is_final() {
+            let _ = self.layout.main().remove(&marker::waiting(&info.id));
+        }
         let _ = self.layout.tree(spot).remove(&spot.path);
     }
 
@@ -94,7 +102,7 @@ impl Shared {
         let settling = Arc::clone(&self).settle_info(Lane::Metadata, ticket.clone(), what, None, with_names);
         if let Err(error) = settling.await {
             let undoing = self.job(Lane::Metadata, ticket, move |shared| {
-                shared.undo(&info.id, &begun.spot);
+                shared.undo(&info, &begun.spot);
                 Ok(())
             });
             // What is told is why it had to be undone.

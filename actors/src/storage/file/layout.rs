@@ -37,7 +37,24 @@ const MAX_INFO_BYTES: u64 = 16 << 20;
 /// A directory in which bytes may lie, by all names it is known by.
 pub(super) struct Root {
     pub(super) names: Vec<PathBuf>,
+    /// The first of them as it stands in `.info` files, with a slash behind it.
+    pub(super) written: String,
     pub(super) beneath: Beneath,
+}
+
+impl Root {
+    pub(super) fn new(names: Vec<PathBuf>, beneath: Beneath) -> Self {
+        let mut written = names.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if !written.ends_with('/') {
+            written.push('/');
+        }
+        Self { names, written, beneath }
+    }
+
+    /// What `path` is called in `.info` files.
+    fn written(&self, path: &str) -> String {
+        [&self.written, path].concat()
+    }
 }
 
 /// Where bytes lie: a path beneath the storage directory (root 0) or beneath another root.
@@ -183,13 +200,32 @@ impl Layout {
         self.place(&draft).map_err(|error| StorageError::from_io("write the info", error))
     }
 
+    /// Writes down what is known of an upload that nobody has heard of yet, unless there is something of its name:
+    /// [`ErrorKind::Exists`]. At its place at once: a process that is killed meanwhile leaves it without content, under a
+    /// name that it has told to nobody.
+    pub(super) fn write_first_info(&self, info: &Info, spot: &Spot) -> Result<(), StorageError> {
+        let (json, path) = (self.encoded(info, spot)?, info_path(&info.id));
+        let write = || {
+            let mut file = File::from(self.main().create(&path, self.file_mode, self.directory_mode)?);
+            file.write_all(&json).inspect_err(|_| {
+                // What can't be removed now is as good as not there.
+                let _ = self.main().remove(&path);
+            })
+        };
+        write().map_err(|error| StorageError::from_io("write the info", error))
+    }
+
     /// Writes down what is known of an upload whose bytes are at `spot`, without giving it its name.
     pub(super) fn draft_info(&self, info: &Info, spot: &Spot) -> Result<Draft, StorageError> {
-        let path = self.roots[spot.root].names[0].join(&spot.path);
-        let document = self.directory.join(info_path(&info.id));
-        let json = info_json::encode(info, &Places::file(&path.to_string_lossy(), &document.to_string_lossy()))
-            .map_err(|error| StorageError::new(ErrorKind::Failed, "write the info", error))?;
+        let json = self.encoded(info, spot)?;
         self.draft(info_path(&info.id), &json).map_err(|error| StorageError::from_io("write the info", error))
+    }
+
+    fn encoded(&self, info: &Info, spot: &Spot) -> Result<Vec<u8>, StorageError> {
+        let path = self.roots[spot.root].written(&spot.path);
+        let document = self.roots[0].written(&info_path(&info.id));
+        info_json::encode(info, &Places::file(&path, &document))
+            .map_err(|error| StorageError::new(ErrorKind::Failed, "write the info", error))
     }
 
     /// Puts a file in the place of another, or of none, in one step.
@@ -342,7 +378,7 @@ fn is_dots(entry: &DirEntry) -> bool {
 
 /// The `.info` of an upload.
 pub(super) fn info_path(id: &UploadId) -> String {
-    format!("{id}.info")
+    [id.as_str(), ".info"].concat()
 }
 
 /// Cuts a file, and never lengthens it.
@@ -369,8 +405,19 @@ pub(super) fn modified(stat: &Stat) -> SystemTime {
 pub(super) fn record(info: Info, stat: &Stat) -> Record {
     let modified = modified(stat);
     let age = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let etag = format!("\"{:x}-{:x}-{:x}\"", size(stat), age.as_nanos(), stat.st_ino);
+    let mut etag = String::with_capacity(40);
+    for (before, number) in [('"', size(stat).into()), ('-', age.as_nanos()), ('-', stat.st_ino.into())] {
+        etag.push(before);
+        push_hex(&mut etag, number);
+    }
+    etag.push('"');
     Record { info, length: size(stat), etag, modified }
+}
+
+/// The same as `{:x}`, in a fraction of its time.
+fn push_hex(text: &mut String, number: u128) {
+    let digits = (u128::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    text.extend((0..digits).rev().map(|place| char::from(b"0123456789abcdef"[(number >> (4 * place) & 15) as usize])));
 }
 
 /// Classifies an error on the way to a file: what can't be reached under the rules isn't there.
@@ -380,4 +427,20 @@ pub(super) fn lookup(action: &'static str, error: io::Error) -> StorageError {
         return StorageError::new(ErrorKind::NotFound, action, error);
     }
     StorageError::from_io(action, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn a_number_is_written_as_the_standard_library_does(number: u128, fewer in 0_u32..128) {
+            for number in [number, number >> fewer, 0] {
+                let mut text = String::new();
+                push_hex(&mut text, number);
+                proptest::prop_assert_eq!(text, format!("{number:x}"));
+            }
+        }
+    }
 }

@@ -150,6 +150,25 @@ async fn odd_infos_are_understood_and_broken_ones_are_told() {
 }
 
 #[actix_rt::test]
+async fn what_has_the_name_of_a_new_upload_stays_as_it_is() {
+    for durability in [Durability::None, Durability::Complete, Durability::Always] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::open(config(dir.path(), durability), Disk::start(1, 1).unwrap()).unwrap();
+        fs::write(dir.path().join("info-only.info"), r#"{"Size":1}"#).unwrap();
+        fs::write(dir.path().join("data-only"), "x").unwrap();
+        for name in ["info-only", "data-only"] {
+            let kind = crate::Kind::Single;
+            let info = Info { id: id(name), length: Some(1), metadata: BTreeMap::new(), kind, place: None, own: None };
+            let created = store.create(info, Ticket::unwatched()).await;
+            assert_eq!(created.err().map(|error| error.kind), Some(ErrorKind::Exists), "{name}, {durability:?}");
+        }
+        assert_eq!(names(dir.path()), [".wharf", "data-only", "info-only.info"], "{durability:?}");
+        assert_eq!(fs::read_to_string(dir.path().join("info-only.info")).unwrap(), r#"{"Size":1}"#);
+        assert!(names(&dir.path().join(".wharf/tmp")).is_empty());
+    }
+}
+
+#[actix_rt::test]
 async fn a_place_is_honoured_beneath_the_roots_only() {
     let (dir, root, outside) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
