@@ -17,8 +17,8 @@ use rustix::{
 
 use crate::storage::{StorageError, Tap, Written};
 
-/// What a pipe may hold: what any process may ask for.
-const PIPE_BYTES: usize = 1 << 20;
+/// What a pipe may hold. With more, what is moved has left the processor's cache before it is written.
+const PIPE_BYTES: usize = 256 << 10;
 
 /// The buffer for bytes that the kernel can't move by itself.
 const BUFFER_BYTES: usize = 64 << 10;
