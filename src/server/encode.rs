@@ -90,7 +90,7 @@ impl Frame {
         match told {
             Told::Bytes(len) => {
                 out.extend_from_slice(b"content-length: ");
-                number(len, out);
+                out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
                 out.extend_from_slice(b"\r\n");
             }
             Told::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -160,20 +160,6 @@ pub(super) fn chunk(bytes: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(bytes);
         out.extend_from_slice(b"\r\n");
     }
-}
-
-fn number(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut begin = digits.len();
-    loop {
-        begin -= 1;
-        digits[begin] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[begin..]);
 }
 
 /// Answers that never have a body (RFC 9110, sections 15.2, 15.3.5 and 15.4.5).

@@ -153,18 +153,8 @@ impl Serializer for Fields<'_> {
 }
 
 /// Adds a number in decimal digits.
-pub(super) fn push_number(line: &mut String, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut begin = digits.len();
-    loop {
-        begin -= 1;
-        digits[begin] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    line.extend(digits[begin..].iter().map(|digit| char::from(*digit)));
+pub(super) fn push_number(line: &mut String, number: u64) {
+    line.push_str(itoa::Buffer::new().format(number));
 }
 
 /// The same for one that may be below zero.

@@ -60,19 +60,8 @@ impl Writer {
         self.plain(if value { "true" } else { "false" })
     }
 
-    fn number(&mut self, mut number: u64) -> &mut Self {
-        let mut digits = [0; 20];
-        let mut begin = digits.len();
-        loop {
-            begin -= 1;
-            digits[begin] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.0.extend_from_slice(&digits[begin..]);
-        self
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.plain(itoa::Buffer::new().format(number))
     }
 
     fn text(&mut self, text: &str) -> Result<&mut Self, serde_json::Error> {
