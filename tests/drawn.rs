@@ -90,3 +90,20 @@ fn what_was_sent_before_the_end_is_kept() {
         assert!(server.content(&path) == [&bytes[..], &bytes[..]].concat());
     }
 }
+
+/// A disk that is full in the middle of what is drawn: what fitted counts, and the rest goes on from there.
+#[test]
+fn a_disk_that_is_full_meanwhile_keeps_what_fitted() {
+    let server = Server::start_watched(&[]);
+    let bytes = content(3_000_000);
+    let path = server.create(bytes.len() as u64);
+    server.limit_file_size(Some(1_000_000));
+    let refused = in_one_go(&server, patch(&path, 0, &bytes)).answer();
+    assert_eq!(refused.status, 507, "{refused:?}");
+    assert!(server.ask("GET", "/metrics").text().contains(DRAWN));
+    let offset = server.offset(&path);
+    assert_eq!(offset, 1_000_000);
+    server.limit_file_size(None);
+    server.patched(&path, offset, &bytes[1_000_000..]);
+    assert!(server.content(&path) == bytes);
+}
