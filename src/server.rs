@@ -12,6 +12,7 @@ mod incoming;
 mod inherited;
 mod listener;
 mod outgoing;
+mod socket;
 mod stream;
 mod timer;
 mod tls;
@@ -45,7 +46,8 @@ use inherited::Listener;
 use listener::{Acceptor, Seat, Seats};
 pub use listener::{BindError, Endpoint, Listening, Place, bind, listen, raise_file_limit};
 pub use outgoing::Outgoing;
-use stream::{Socket, Stream};
+use socket::Socket;
+use stream::Stream;
 pub use tls::{Fresh, TlsError, TlsFiles, TlsHandle};
 use wire::{Handlers, Limits, Wire};
 

@@ -47,6 +47,29 @@ fn a_large_body_is_drawn_and_what_follows_it_is_not() {
     assert!(server.stored_bytes(&path) == bytes);
 }
 
+/// What is drawn comes in parts, and the last of them may be few bytes, which are not worth it: whether they lie there
+/// already or come later, they count as well.
+#[test]
+fn the_few_bytes_behind_what_is_drawn_are_not_forgotten() {
+    let server = Server::start_watched(&["--set", "tus.append_message_bytes=65536"]);
+    let bytes = content(5 * 65_536 + 10_000);
+    let path = server.create(20 * bytes.len() as u64);
+    for at in 0..20 {
+        let offset = at * bytes.len();
+        let request = patch(&path, offset, &bytes);
+        let (first, last) = request.split_at(request.len() - if at % 2 == 0 { 0 } else { 10_000 });
+        let mut client = in_one_go(&server, first.to_vec());
+        if !last.is_empty() {
+            let stored = (offset + bytes.len() - last.len()) as u64;
+            wait_until("all but the last bytes are stored", || server.stored(&path) >= stored);
+            client.send(last.to_vec());
+        }
+        client.answer().appended((offset + bytes.len()) as u64);
+    }
+    assert!(server.ask("GET", "/metrics").text().contains(DRAWN));
+    assert!(server.stored_bytes(&path) == bytes.repeat(20));
+}
+
 /// Bytes whose digest is to be checked, and chunks, come the other way, and count as ever.
 #[test]
 fn what_must_be_looked_at_is_not_drawn() {

@@ -208,15 +208,17 @@ impl Connection {
 
     /// How many bytes of the body lie in the socket, as nothing but bytes of that body: `None` where they can't be told from
     /// what else comes, or something is to be said of the body first.
-    pub(super) fn lying(&self) -> Option<usize> {
+    pub(super) fn lying(&mut self) -> Option<usize> {
         let left = self.left().filter(|_| !self.has_news())?;
         let lying = self.stream.plain()?.lying();
         Some(lying.min(usize::try_from(left).unwrap_or(usize::MAX)))
     }
 
     /// Others read from the socket for as long as they hold this.
-    pub(super) fn lend(&mut self, socket: &Arc<OwnedFd>) {
-        self.lent = Arc::downgrade(socket);
+    pub(super) fn lend(&mut self) -> Option<Arc<OwnedFd>> {
+        let socket = self.stream.plain()?.lend().ok()?;
+        self.lent = Arc::downgrade(&socket);
+        Some(socket)
     }
 
     /// They have read so many bytes of the body.

@@ -6,9 +6,11 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
 
 use super::connection::{Fault, Shared};
 use super::framing::{BodyKind, Trailers};
@@ -21,6 +23,10 @@ const READ_MIN_BYTES: usize = 8 * 1024;
 const READ_FIRST_BYTES: usize = 64 * 1024;
 /// Fewer are not lent: to read them here takes less than to tell others of them.
 const LEND_LEAST_BYTES: usize = 32 * 1024;
+
+/// So many are waited for, no longer than that: each piece that others draw costs as much as to copy some 20 KiB.
+const GATHER_BYTES: usize = 512 * 1024;
+const GATHER_TIME: Duration = Duration::from_millis(5);
 
 /// Why a body can't be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +49,14 @@ pub struct Incoming {
     kind: BodyKind,
     /// How much is read next: as much as the last reads have shown to be there.
     read_bytes: usize,
+    /// How much was drawn last; 0 when it has been read here since.
+    drawn_last: usize,
 }
 
 impl Incoming {
     /// The body of the connection's current request.
     pub(super) fn new(connection: Shared, kind: BodyKind) -> Self {
-        Self { connection, kind, read_bytes: READ_FIRST_BYTES }
+        Self { connection, kind, read_bytes: READ_FIRST_BYTES, drawn_last: 0 }
     }
 
     /// How the body is delimited.
@@ -71,8 +79,14 @@ impl Incoming {
         self.connection.borrow().fault()
     }
 
-    /// Waits until `read` may have something to tell. Takes nothing from it yet.
+    /// Waits until `read` may have something to tell, and a moment longer for more where much comes at once. Takes nothing
+    /// from it yet.
     pub async fn readable(&mut self) {
+        if let Some(least) = self.gathers()
+            && timeout(GATHER_TIME, self.gathered(least)).await.is_ok()
+        {
+            return;
+        }
         poll_fn(|context| {
             let mut connection = self.connection.borrow_mut();
             if connection.has_news() {
@@ -80,6 +94,28 @@ impl Incoming {
             }
             // What went wrong is told by the read.
             connection.stream.poll_readable(context).map(|_| ())
+        })
+        .await;
+    }
+
+    /// How many bytes are worth to be waited for a moment. None where none are.
+    fn gathers(&self) -> Option<usize> {
+        let least = GATHER_BYTES.min(self.drawn_last.saturating_mul(2));
+        let left = self.connection.borrow().left().filter(|_| self.drawn_last > 0)?;
+        Some(least.min(usize::try_from(left).unwrap_or(usize::MAX)))
+    }
+
+    /// Waits until so many lie in the socket, or something else is to be said.
+    async fn gathered(&self, least: usize) {
+        poll_fn(|context| {
+            let mut connection = self.connection.borrow_mut();
+            if connection.has_news() {
+                return Poll::Ready(());
+            }
+            match connection.stream.plain() {
+                Some(socket) => socket.poll_lying(least, context).map(|_| ()),
+                None => Poll::Ready(()),
+            }
         })
         .await;
     }
@@ -116,6 +152,7 @@ impl Incoming {
             let read = pin!((&mut connection.stream).take(room as u64).read_buf(&mut buffer)).poll(context);
             let read = ready!(read).map_err(BodyError::Lost)?;
             self.read_bytes = next_read(room, read);
+            self.drawn_last = 0;
             connection.refill(fitting(buffer));
         }
     }
@@ -126,16 +163,16 @@ impl Incoming {
         let mut connection = self.connection.borrow_mut();
         let len = connection.lying()?.min(most);
         if len < LEND_LEAST_BYTES {
+            // They are to be waited for as others are: who was told of them by `lying` alone can't read them yet.
+            self.drawn_last = 0;
             return None;
         }
-        // A descriptor more, but for no longer than it is lent: a client that stalls holds none.
-        let socket = Arc::new(connection.stream.plain()?.duplicate().ok()?);
-        connection.lend(&socket);
-        Some((socket, len))
+        Some((connection.lend()?, len))
     }
 
     /// Others have read all that was lent to them.
     pub fn drawn(&mut self, len: usize) {
+        self.drawn_last = len;
         self.connection.borrow_mut().pass(len);
     }
 

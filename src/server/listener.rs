@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Phase;
 use super::inherited::{Inherited, Listener};
-use super::stream::Socket;
+use super::socket::Socket;
 use super::tls::TlsHandle;
 use super::unix;
 
@@ -238,9 +238,9 @@ impl Acceptor {
                 let (socket, peer) = listener.accept().await?;
                 // A connection that is gone already fails here, and at its first read.
                 let _ = socket.set_nodelay(true);
-                Ok((Socket::Tcp(socket), Some(peer)))
+                Ok((socket.into(), Some(peer)))
             }
-            Self::Unix(listener) => Ok((Socket::Unix(listener.accept().await?.0), None)),
+            Self::Unix(listener) => Ok((listener.accept().await?.0.into(), None)),
         }
     }
 }

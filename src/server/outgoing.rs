@@ -25,7 +25,7 @@ impl Outgoing {
     /// None where bytes can't go into the socket as they are.
     pub(super) fn of(connection: &Shared) -> Option<Self> {
         let (socket, patience) = {
-            let connection = connection.borrow();
+            let mut connection = connection.borrow_mut();
             (connection.stream.plain()?.duplicate().ok()?, connection.write_timeout())
         };
         #[expect(

@@ -1,22 +1,15 @@
 //! What the bytes of a connection come through: a TCP or a Unix socket, in the clear or under TLS.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustix::io::ioctl_fionread;
-use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-/// A connected socket.
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+use super::socket::Socket;
 
 /// A connection, once its handshake is done if it has one.
 pub(super) enum Stream {
@@ -31,50 +24,6 @@ pub(super) struct Records {
     sent: u64,
 }
 
-impl Socket {
-    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(socket) => socket.poll_read_ready(context),
-            Self::Unix(socket) => socket.poll_read_ready(context),
-        }
-    }
-
-    /// How many bytes lie in it.
-    pub(super) fn lying(&self) -> usize {
-        // Others may have emptied it behind tokio's back. It is told, so that whoever waits next waits for news.
-        let look = |count: rustix::io::Result<u64>| match count {
-            Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
-            count => Ok(usize::try_from(count?).unwrap_or(usize::MAX)),
-        };
-        let lying: io::Result<usize> = match self {
-            Self::Tcp(socket) => socket.try_io(Interest::READABLE, || look(ioctl_fionread(socket))),
-            Self::Unix(socket) => socket.try_io(Interest::READABLE, || look(ioctl_fionread(socket))),
-        };
-        // What is wrong is told by the next read.
-        lying.unwrap_or(0)
-    }
-
-    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
-        match self {
-            Self::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
-            Self::Unix(socket) => socket.as_fd().try_clone_to_owned(),
-        }
-    }
-
-    /// Closing a socket with unread bytes in it resets the connection, and the client may lose what it was told last. So
-    /// what still comes is thrown away until the client ends, or its time does.
-    pub(super) async fn discard(mut self, at_most: Duration) {
-        let discard = async {
-            self.shutdown().await?;
-            let mut scratch = vec![0; 8 * 1024];
-            while self.read(&mut scratch).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // Whether the client ended, failed or took too long, the connection is over.
-        let _ = timeout(at_most, discard).await;
-    }
-}
-
 impl Stream {
     /// Ready when a read may have something to tell. Takes nothing out of a plain socket; under TLS, no more than a record.
     pub(super) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -86,7 +35,7 @@ impl Stream {
     }
 
     /// The socket, if bytes go through it as they are.
-    pub(super) fn plain(&self) -> Option<&Socket> {
+    pub(super) fn plain(&mut self) -> Option<&mut Socket> {
         match self {
             Self::Plain(socket) => Some(socket),
             Self::Tls(_) => None,
@@ -185,53 +134,6 @@ impl AsyncWrite for Records {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_read(context, buffer),
-            Self::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
-            Self::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(context, pieces),
-            Self::Unix(socket) => Pin::new(socket).poll_write_vectored(context, pieces),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_flush(context),
-            Self::Unix(socket) => Pin::new(socket).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(context),
-            Self::Unix(socket) => Pin::new(socket).poll_shutdown(context),
-        }
     }
 }
 

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::stream::{Records, Socket, Stream};
+use super::socket::Socket;
+use super::stream::{Records, Stream};
 use super::wire::Limits;
 
 /// What one gets who speaks plain HTTP where TLS is spoken.

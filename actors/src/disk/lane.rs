@@ -38,6 +38,8 @@ pub(super) struct Staff {
     live: AtomicUsize,
     wanted: AtomicUsize,
     busy: AtomicUsize,
+    /// Those that have no job and don't sleep yet. Each takes one without being woken.
+    looking: AtomicUsize,
     /// No job comes any more.
     is_closed: AtomicBool,
     /// Those that have gone to sleep, each once, and some that have been up again since.
@@ -134,10 +136,27 @@ impl Staff {
 
     /// A job that has come while others had the processor.
     fn look_again(&self) -> Option<Job> {
-        (0..YIELDS).find_map(|_| {
+        self.looking.fetch_add(1, Ordering::Relaxed);
+        let job = (0..YIELDS).find_map(|_| {
             thread::yield_now();
             self.waiting.try_recv().ok()
-        })
+        });
+        self.looking.fetch_sub(1, Ordering::Relaxed);
+        // Behind that: whoever has put a job there looks for us, and sees that we don't look any more, or we see the job.
+        fence(Ordering::SeqCst);
+        if job.is_some() && !self.waiting.is_empty() {
+            self.wake();
+        }
+        job
+    }
+
+    /// A job has been put there.
+    fn note_job(&self) {
+        // See `look_again`.
+        fence(Ordering::SeqCst);
+        if self.waiting.len() > self.looking.load(Ordering::Relaxed) {
+            self.wake();
+        }
     }
 
     fn has_too_many(&self) -> bool {
@@ -154,6 +173,7 @@ impl Queue {
             live: AtomicUsize::new(0),
             wanted: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
+            looking: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             asleep: crossbeam_channel::unbounded(),
         };
@@ -171,7 +191,7 @@ impl Queue {
     pub(super) async fn put(&self, stamp: Stamp, work: Box<dyn FnOnce(Stamp) + Send>) -> bool {
         let Ok(place) = self.room.take(1).await else { return false };
         let is_sent = self.jobs.send(Job { stamp, place, work }).is_ok();
-        self.staff.wake();
+        self.staff.note_job();
         is_sent
     }
 
