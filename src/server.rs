@@ -46,6 +46,7 @@ use listener::{Acceptor, Seat, Seats};
 pub use listener::{BindError, Endpoint, Listening, Place, bind, listen, raise_file_limit};
 pub use outgoing::Outgoing;
 use stream::{Socket, Stream};
+pub use timer::Timer;
 pub use tls::{Fresh, TlsError, TlsFiles, TlsHandle};
 use wire::{Handlers, Limits, Wire};
 
