@@ -48,6 +48,7 @@ pub use listener::{BindError, Endpoint, Listening, Place, bind, listen, raise_fi
 pub use outgoing::Outgoing;
 use socket::Socket;
 use stream::Stream;
+pub use timer::Timer;
 pub use tls::{Fresh, TlsError, TlsFiles, TlsHandle};
 use wire::{Handlers, Limits, Wire};
 

@@ -1,15 +1,20 @@
 //! The right to append to an upload, in the hands of one request.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
     AskFailure, Committed, Denial, Denied, Departure, Share,
-    post::Post,
+    post::{Pending, Post, Unanswered},
     storage::Tap,
     upload::{
         Pieces, Upload,
-        messages::{Append, Commit, Ended, Release, Reply},
+        messages::{Answered, Append, Commit, Ended, Release, Reply},
         state::{LeaseEnd, LeaseId, Refusal},
     },
 };
@@ -27,7 +32,23 @@ pub struct Lease {
 }
 
 /// Resolves when bytes that were handed over are stored.
-pub type Stored = std::pin::Pin<Box<dyn Future<Output = Result<(), AskFailure>>>>;
+pub struct Stored(Result<Pending<Upload, Answered>, Unanswered>);
+
+impl Future for Stored {
+    type Output = Result<(), AskFailure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answered = match &mut self.0 {
+            Ok(pending) => ready!(Pin::new(pending).poll(context)),
+            Err(unsent) => Err(*unsent),
+        };
+        Poll::Ready(match answered? {
+            Ok(Reply::Appended) => Ok(()),
+            Ok(_) => Err(AskFailure::Refused(Refusal::StoreFailed)),
+            Err(refusal) => Err(AskFailure::Refused(refusal)),
+        })
+    }
+}
 
 impl Lease {
     pub(crate) fn new(
@@ -66,13 +87,7 @@ impl Lease {
     fn hand_over(&self, pieces: Pieces) -> Stored {
         let lease = self.lease;
         // Sent now, not when the future is first polled: what was handed over must reach the owner.
-        let sent = self.post.send(move |asker| Append { lease, pieces, asker: asker.into() });
-        Box::pin(async move {
-            match sent?.await?.map_err(AskFailure::Refused)? {
-                Reply::Appended => Ok(()),
-                _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
-            }
-        })
+        Stored(self.post.send(move |asker| Append { lease, pieces, asker: asker.into() }))
     }
 
     /// Resolves when the owner wants the lease back.

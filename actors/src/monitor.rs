@@ -42,10 +42,8 @@ impl Monitor {
     }
 
     fn look(&mut self, directory: &Directory) {
-        let owners = directory.owners();
-        let oldest_owner = owners.iter().filter_map(|owner| owner.gauge().oldest_age()).max();
         let meter = directory.meter();
-        let owners = Wait { kind: meter.name(), dwell_p99: meter.dwell_p99(), oldest_age: oldest_owner };
+        let owners = Wait { kind: meter.name(), dwell_p99: meter.dwell_p99(), oldest_age: directory.oldest_wait() };
         let below = directory.storage().waits();
         let hooks = directory.hooks().map(|hooks| hooks.waits()).unwrap_or_default();
         [owners, Wait::of(&self.reaper)]

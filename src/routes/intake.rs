@@ -1,7 +1,9 @@
 //! A request's body on its way to the upload's owner. One task owns the body from its first byte to its last.
 
+use std::{collections::VecDeque, future::poll_fn, pin::pin, task::Poll};
+
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::FutureExt;
 use wharf_actors::{AskFailure, Committed, Departure, Lease, Share, Stored, Tap, UploadId};
 
 use super::Site;
@@ -12,7 +14,7 @@ use crate::{
         Fields, Refusal,
         checksum::{self, ChecksumRequest, Expected, Hasher},
     },
-    server::{BodyError, Incoming, Trailers},
+    server::{BodyError, Incoming, Timer, Trailers},
 };
 
 /// How much memory a message takes at least when there is little.
@@ -93,13 +95,27 @@ impl Batch {
     }
 }
 
+/// Appends that are not answered yet: the window. An owner stores them, and answers, in their order.
+#[derive(Default)]
+struct InFlight(VecDeque<Stored>);
+
+impl InFlight {
+    /// What became of the oldest; `None` when there is none. May be dropped and called again.
+    async fn next(&mut self) -> Option<Result<(), AskFailure>> {
+        let outcome = self.0.front_mut()?.await;
+        self.0.pop_front();
+        Some(outcome)
+    }
+}
+
 struct Intake<'a> {
     site: &'a Site,
     lease: Lease,
     source: Source,
     hasher: Option<Hasher>,
-    /// Acknowledgements that are awaited: the window.
-    in_flight: FuturesUnordered<Stored>,
+    in_flight: InFlight,
+    /// Runs out when the client has sent nothing for too long.
+    patience: Timer,
     /// So many bytes that lie in the socket are being taken from there by the store. Nothing else is read meanwhile.
     drawing: Option<usize>,
     received: u64,
@@ -116,10 +132,15 @@ impl Source {
         Self { throttle: site.limits.throttle(id), ..self }
     }
 
-    async fn readable(&mut self) {
-        if let Some(incoming) = &mut self.incoming {
-            incoming.readable().await;
-        }
+    /// Waits until there is something to read; false when the timer runs out before.
+    async fn readable(&mut self, patience: &mut Timer) -> bool {
+        let Some(incoming) = &mut self.incoming else { return true };
+        let mut readable = pin!(incoming.readable());
+        poll_fn(|context| match readable.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending => patience.poll(context).map(|()| false),
+        })
+        .await
     }
 
     /// What is there already, up to about so many bytes. `None` when nothing is.
@@ -135,8 +156,9 @@ impl Source {
     pub(super) async fn take(self, site: &Site, lease: Lease, checksum: Option<ChecksumRequest>) -> Taken {
         let room = lease.room();
         let hasher = checksum.as_ref().map(Hasher::for_request);
-        let in_flight = FuturesUnordered::new();
-        let mut intake = Intake { site, lease, source: self, hasher, in_flight, drawing: None, received: 0, room };
+        let (in_flight, patience) = Default::default();
+        let mut intake =
+            Intake { site, lease, source: self, hasher, in_flight, patience, drawing: None, received: 0, room };
         let end = intake.read().await;
         let received = intake.received;
         Taken { outcome: intake.settle(end, checksum).await, received }
@@ -146,9 +168,9 @@ impl Source {
 impl Intake<'_> {
     async fn read(&mut self) -> End {
         loop {
-            let window_open = self.in_flight.len() < self.site.config.window && self.drawing.is_none();
-            let body_read = self.site.config.body_read;
-            let readable = tokio::select! {
+            let window_open = self.in_flight.0.len() < self.site.config.window && self.drawing.is_none();
+            self.patience.set(self.site.config.body_read);
+            let is_readable = tokio::select! {
                 biased;
                 end = self.lease.ended() => return End::Yielded(problem::of_end(end)),
                 Some(stored) = self.in_flight.next() => {
@@ -158,9 +180,9 @@ impl Intake<'_> {
                     }
                     continue;
                 }
-                readable = tokio::time::timeout(body_read, self.source.readable()), if window_open => readable,
+                is_readable = self.source.readable(&mut self.patience), if window_open => is_readable,
             };
-            if readable.is_err() {
+            if !is_readable {
                 return End::Broken(Departure::ReadTimeout, Refusal::ReadTimeout);
             }
             let turn = match self.turn().await {
@@ -204,7 +226,7 @@ impl Intake<'_> {
     /// Something that was handed over is stored.
     fn note_stored(&mut self) {
         // What is drawn was handed over last.
-        if self.in_flight.is_empty()
+        if self.in_flight.0.is_empty()
             && let (Some(len), Some(incoming)) = (self.drawing.take(), &mut self.source.incoming)
         {
             incoming.drawn(len);
@@ -225,7 +247,7 @@ impl Intake<'_> {
             turn.used(len);
         }
         self.drawing = Some(len);
-        self.in_flight.push(self.lease.draw(Tap { socket, len }));
+        self.in_flight.0.push_back(self.lease.draw(Tap { socket, len }));
         None
     }
 
@@ -264,7 +286,7 @@ impl Intake<'_> {
         }
         if batch.len > 0 {
             share.shrink(batch.len);
-            self.in_flight.push(self.lease.append(batch.into_pieces(), share));
+            self.in_flight.0.push_back(self.lease.append(batch.into_pieces(), share));
         }
         end
     }

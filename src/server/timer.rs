@@ -1,5 +1,6 @@
-//! A connection's one timer. It is set several times in each request and hardly ever runs out, so to set it costs no more
-//! than to note the time: the runtime's own timer is moved when it has run out too early.
+//! A timer that is set over and over and hardly ever runs out: several times in each request, or for each piece of a body. So
+//! to set it costs no more than to note the time: the runtime's own timer is moved when it has run out too early. Where thousands
+//! wait, to move that would touch the timers of others each time.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,28 +10,30 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A timer that costs nothing until it is first waited for.
 #[derive(Default)]
-pub(super) struct Timer {
+pub struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     at: Option<Instant>,
 }
 
 impl Timer {
     /// It runs out after this time, whatever it was set to before.
-    pub(super) fn set(&mut self, duration: Duration) {
+    pub fn set(&mut self, duration: Duration) {
         // A time that no clock can show never comes.
         self.at = Instant::now().checked_add(duration);
     }
 
-    pub(super) fn clear(&mut self) {
+    /// It does not run out any more.
+    pub fn clear(&mut self) {
         self.at = None;
     }
 
-    pub(super) fn is_set(&self) -> bool {
+    /// Whether it is to run out.
+    pub fn is_set(&self) -> bool {
         self.at.is_some()
     }
 
     /// Ready when it has run out. Pending for ever while it isn't set.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if sleep.deadline() > at {

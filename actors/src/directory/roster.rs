@@ -1,5 +1,7 @@
 //! Who runs, for those who look at all owners or tell them all something.
 
+use std::time::Duration;
+
 use super::{Directory, Entry, Owner};
 use crate::{UploadId, post::Post, upload::Upload};
 
@@ -13,6 +15,15 @@ impl Directory {
                 _ => None,
             })
             .collect()
+    }
+
+    /// How long the message has waited that has waited longest for any of them. With none, as nearly always, no owner is
+    /// looked at: there may be thousands, and nothing of them lies in the processor's cache.
+    pub(crate) fn oldest_wait(&self) -> Option<Duration> {
+        if self.meter.depth() == 0 {
+            return None;
+        }
+        self.entries.iter().filter_map(|entry| entry.owner()?.post.gauge().oldest_age()).max()
     }
 
     /// What runs, without a look at its upload.

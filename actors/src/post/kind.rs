@@ -126,6 +126,12 @@ impl KindMeter {
         self.live.load(Ordering::Relaxed)
     }
 
+    /// How many messages wait in all of them.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+
     pub(super) fn enter(&self) {
         self.live.fetch_add(1, Ordering::Relaxed);
     }
@@ -174,7 +180,7 @@ impl KindMeter {
             live: self.live(),
             restarts: self.restarts.load(Ordering::Relaxed),
             capacity: self.limit(),
-            depth: self.depth.load(Ordering::Relaxed),
+            depth: self.depth(),
             depth_peak: self.depth_peak.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
             // Each opened message has told how long it had waited.

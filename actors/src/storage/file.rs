@@ -225,7 +225,7 @@ impl Shared {
         let stored = layout::size(&stat);
         let record = info.is_finished(stored).then(|| layout::record(info.clone(), &stat));
         let file = Arc::new(OnceLock::new());
-        let blob = Box::new(FileBlob { shared: Arc::clone(self), id: id.clone(), spot, file, ticket });
+        let blob = Box::new(FileBlob { shared: Arc::clone(self), id: id.clone(), spot: Arc::new(spot), file, ticket });
         Ok(Opened { blob, info, stored, changed: layout::modified(&stat), record })
     }
 }

@@ -28,7 +28,7 @@ const SLICE: u64 = 128 << 20;
 pub(super) struct FileBlob {
     pub(super) shared: Arc<Shared>,
     pub(super) id: UploadId,
-    pub(super) spot: Spot,
+    pub(super) spot: Arc<Spot>,
     /// The data file, opened by the first operation that needs it.
     pub(super) file: Arc<OnceLock<File>>,
     pub(super) ticket: Ticket,
@@ -227,7 +227,7 @@ impl Blob for FileBlob {
             return self.job(Lane::Metadata, move |blob| blob.shared.layout.write_info(&info, &blob.spot));
         }
         let (shared, ticket, with_names) = (Arc::clone(&self.shared), self.ticket.clone(), self.is_synced_always());
-        Box::pin(shared.settle_info(Lane::Metadata, ticket, (info, self.spot.clone()), None, with_names))
+        Box::pin(shared.settle_info(Lane::Metadata, ticket, (info, Spot::clone(&self.spot)), None, with_names))
     }
 
     fn finish(&mut self, info: Info) -> Op<Record> {
@@ -238,7 +238,7 @@ impl Blob for FileBlob {
         Box::pin(async move {
             blob.system_job(Lane::Write, "finish", |blob| blob.data().map(|_| ())).await?;
             let (shared, ticket, bytes) = (Arc::clone(&blob.shared), blob.ticket.clone(), Arc::clone(&blob.file));
-            let what = (info.clone(), blob.spot.clone());
+            let what = (info.clone(), Spot::clone(&blob.spot));
             shared.settle_info(Lane::Write, ticket, what, Some(bytes), true).await?;
             blob.job(Lane::Write, move |blob| blob.describe(info)).await
         })

@@ -86,7 +86,7 @@ impl Shared {
     fn created(self: &Arc<Self>, info: Info, begun: Begun, ticket: Ticket) -> Opened {
         let Begun { spot, data, changed } = begun;
         let file = Arc::new(OnceLock::from(fs::File::from(data)));
-        let blob = FileBlob { shared: Arc::clone(self), id: info.id.clone(), spot, file, ticket };
+        let blob = FileBlob { shared: Arc::clone(self), id: info.id.clone(), spot: Arc::new(spot), file, ticket };
         Opened { blob: Box::new(blob), info, stored: 0, changed, record: None }
     }
 

@@ -1,5 +1,7 @@
 //! What comes next once nothing is under way in the store.
 
+use std::collections::VecDeque;
+
 use super::{
     Answer, Begin, Busy, Closing, Effect, Effects, Ending, Lease, LeaseEnd, Phase, Piece, Refusal, State, Waiter,
 };
@@ -79,6 +81,10 @@ impl<A, P: Piece> State<A, P> {
             len += piece.len();
             askers.push((asker, self.written + len));
             pieces.push(piece);
+        }
+        if self.pieces.is_empty() {
+            // An upload whose client is silent holds no room for pieces, and the next ones get some that lies in a cache.
+            self.pieces = VecDeque::new();
         }
         let then_finish = self.may_finish_with_write() && self.length == Some(end) && !is_alone;
         self.start(Busy::Write { len, askers, then_finish }, Effect::Write { at, pieces, then_finish }, effects)
