@@ -47,7 +47,8 @@ bench-stalled *arguments:
     cargo build --release -p wharf -p wharf-benches
     target/release/wharf-benches stalled {{arguments}}
 
-# What a byte costs while 1, 100, 1,000 and 10,000 uploads are active. Needs 20,200 open files (ulimit -Hn) for the last.
+# What a byte costs while 100, 1,000 and 10,000 uploads are active, beside what it costs with one; and the floor's. Needs 20,200
+# open files (ulimit -Hn) for the last.
 bench-scaling *arguments:
     cargo build --release -p wharf -p wharf-benches
     target/release/wharf-benches scaling {{arguments}}

@@ -25,7 +25,7 @@ pub(crate) use recipe::{Kind, Recipe};
 pub(crate) use results::Measure;
 use results::{Measured, Results, Rounds, Section};
 pub(crate) use s3::Extent;
-pub(crate) use servers::wharf;
+pub(crate) use servers::{crowd, wharf};
 pub(crate) use sizes::Sizes;
 
 use crate::{

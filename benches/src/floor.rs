@@ -2,6 +2,8 @@
 //! Each connection has a thread, each upload a file. It knows no upload's length and keeps no state, so it is no tus server:
 //! it is what one can't be cheaper than without another way to read or to write.
 
+mod crowd;
+
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
@@ -32,6 +34,9 @@ pub(crate) struct Options {
     /// Reads and discards what is uploaded: what it costs to receive alone
     #[arg(long)]
     discard: bool,
+    /// One thread for all, which writes whatever has come: for many that send a little now and then
+    #[arg(long, conflicts_with = "discard")]
+    crowd: bool,
 }
 
 /// What all connections share.
@@ -62,11 +67,14 @@ enum Method {
 ///
 /// # Errors
 /// When it can't listen.
-pub(crate) fn serve(options: Options) -> io::Result<()> {
-    let Options { port, dir, discard } = options;
+pub(crate) async fn serve(options: Options) -> io::Result<()> {
+    let Options { port, dir, discard, crowd } = options;
     std::fs::create_dir_all(&dir)?;
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     let floor = Arc::new(Floor { dir, discard, created: AtomicU64::new(0) });
+    if crowd {
+        return crowd::serve(listener, floor).await;
+    }
     loop {
         let (stream, _) = listener.accept()?;
         let floor = Arc::clone(&floor);

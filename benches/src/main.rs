@@ -140,7 +140,7 @@ fn run(task: Task) -> Result<(String, bool), Box<dyn Error>> {
     runtime.block_on(async {
         match task {
             Task::Compare { options } => Ok(told(&compare::run(&options).await?, false)),
-            Task::Floor { options } => floor::serve(options).map(|()| (String::new(), true)).map_err(Into::into),
+            Task::Floor { options } => Ok(floor::serve(options).await.map(|()| (String::new(), true))?),
             Task::Stalled { target, options, json } => {
                 let target = Target::start(&target, options.open_files()).await?;
                 let report = stalled::run(&target, &options).await;

@@ -85,7 +85,7 @@ pub(crate) const RULES: &[Rule] = &[
             "wharf::page::Page",
             "wharf::protocol::",
             "wharf::problem",
-            "wharf::server::{BodyError, BodyKind, Expect, Fault, Incoming, Trailers, peer_name}",
+            "wharf::server::{BodyError, BodyKind, Expect, Fault, Incoming, Timer, Trailers, peer_name}",
             "wharf::telemetry::hostile",
             "wharf::auth::{Auth, Denied}",
             "wharf::limits::{Client, Exceeded, Limits, Place, Throttle, Turn}",

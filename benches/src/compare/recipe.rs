@@ -131,10 +131,8 @@ impl Recipe {
         let target = Target::start_command(command, home).await?;
         Ok(match self.kind {
             Kind::Wharf | Kind::Files => target.with_dir(dir),
-            // Peers may write what they have read later, or elsewhere.
-            Kind::Tus => target.with_files(dir),
-            // It writes when it has enough.
-            Kind::Floor => target,
+            // Peers may write what they have read later, or elsewhere; the floor, when it has enough.
+            Kind::Tus | Kind::Floor => target.with_files(dir),
         })
     }
 

@@ -69,6 +69,12 @@ fn floor() -> io::Result<Recipe> {
     Ok(Recipe::new("floor", Kind::Floor, strings(&[&own, "floor", "--port={port}", "--dir={dir}"])))
 }
 
+/// The floor for many connections at once.
+pub(crate) fn crowd() -> io::Result<Recipe> {
+    let own = env::current_exe()?.to_string_lossy().into_owned();
+    Ok(Recipe::new("floor", Kind::Floor, strings(&[&own, "floor", "--port={port}", "--dir={dir}", "--crowd"])))
+}
+
 /// The floor without its files.
 pub(crate) fn receiver() -> io::Result<Recipe> {
     let own = env::current_exe()?.to_string_lossy().into_owned();

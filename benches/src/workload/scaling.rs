@@ -1,5 +1,12 @@
 //! As many bytes in all, sent by few or by many uploads, each of which sends a piece now and then over a connection of its
-//! own: what a byte costs while 1, 100, 1,000 and 10,000 uploads are active, turn by turn.
+//! own: what a byte costs while 100, 1,000 and 10,000 uploads are active, beside what it costs while one is.
+//!
+//! Two servers of a kind run side by side, one with few uploads and one with many, and are sent to by turns, half a second each,
+//! so that whatever else the machine does counts alike for both. The pieces, their size and their pace are the same, and so is
+//! how many bytes come to lie in files, and each connection has sent some pieces before, as those of active uploads have. So what
+//! a byte costs more with many is what it costs that each piece meets another connection, another file and another upload. How
+//! much of that is the kernel's, and the processor's whose caches hold no 10,000 of anything, the floor tells: one thread that
+//! only reads and writes, under the same load.
 
 use std::{fmt, path::PathBuf, time::Duration, time::Instant};
 
@@ -9,7 +16,7 @@ use tokio::time::MissedTickBehavior;
 use super::for_each;
 use crate::{
     client::{ClientError, Connection, PATIENCE, Site},
-    compare::{Bench, BenchError, Kind, Load, Recipe, Sizes, wharf},
+    compare::{Bench, BenchError, Recipe, Sizes, crowd, wharf},
     content::Content,
     figures::median,
     report::Outcome,
@@ -19,7 +26,11 @@ use crate::{
 const GIB: f64 = (1_u64 << 30) as f64;
 /// How many uploads are begun, and ended, at a time.
 const PARALLEL: usize = 64;
+/// How long the server has at the end of its turn to write what it has read.
+const SETTLED: Duration = Duration::from_millis(20);
 const SPARE_FILES: u64 = 200;
+/// How many pieces are sent before it is the other server's turn.
+const SLICE_PIECES: usize = 500;
 /// By how much the cost of a byte may grow from the fewest uploads to any more.
 const BOUND: f64 = 1.15;
 
@@ -29,11 +40,14 @@ pub(crate) struct Options {
     /// The wharf that is started [otherwise: the one beside this program]
     #[arg(long)]
     server: Option<PathBuf>,
-    /// How many uploads are active at once, each number in its turn
-    #[arg(long, value_delimiter = ',', default_value = "1,100,1000,10000", value_parser = clap::value_parser!(u32).range(1..))]
-    uploads: Vec<u32>,
-    /// How much all of them send while they are measured, in MiB
-    #[arg(long, default_value_t = 320, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many uploads are few
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    few: u32,
+    /// How many are active at once beside these, each number in its turn
+    #[arg(long, value_delimiter = ',', default_value = "100,1000,10000", value_parser = clap::value_parser!(u32).range(1..))]
+    many: Vec<u32>,
+    /// How much few, and how much many, send while they are measured, in MiB
+    #[arg(long, default_value_t = 192, value_parser = clap::value_parser!(u32).range(1..))]
     mib: u32,
     /// How much each sends at a time, in KiB
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -44,6 +58,9 @@ pub(crate) struct Options {
     /// How often each number has its turn; what is told is the median
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// How many pieces each has sent before all are measured, so that connections are no longer new
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    warm_up: u32,
     /// Where uploads are stored: in memory, so that no disk is measured
     #[arg(long, default_value = "/dev/shm", value_name = "DIRECTORY")]
     place: PathBuf,
@@ -58,25 +75,53 @@ impl Options {
         ((self.mib as usize) << 20) / self.piece()
     }
 
-    /// Each upload has a piece more at its beginning and at its end.
+    /// Each upload has a few pieces more at its beginning, and one at its end.
     fn content(&self, number: u32, uploads: u32) -> Content {
-        let pieces = self.pieces().div_ceil(uploads as usize) + 2;
+        let pieces = self.warm_up as usize + self.pieces().div_ceil(uploads as usize) + 1;
         Content { seed: u64::from(number), length: pieces * self.piece() }
     }
 
     /// The server's: a socket and a file for each, and some for the rest. This program has half of that.
     fn open_files(&self) -> u64 {
-        2 * u64::from(self.uploads.iter().copied().max().unwrap_or(0)) + SPARE_FILES
+        2 * u64::from(self.many.iter().copied().fold(self.few, u32::max)) + SPARE_FILES
     }
 }
 
-/// One turn.
+/// What uploads of one number cost.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Turn {
-    cpu_secs_of_gib: f64,
+struct Cost {
+    user_secs_of_gib: f64,
+    system_secs_of_gib: f64,
     /// How long it took to send; longer than planned when this program did not keep its pace.
     secs: f64,
     upload_kib: f64,
+}
+
+impl Cost {
+    fn cpu_secs_of_gib(&self) -> f64 {
+        self.user_secs_of_gib + self.system_secs_of_gib
+    }
+}
+
+/// One turn of one server.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Turn {
+    few: Cost,
+    many: Cost,
+}
+
+impl Turn {
+    fn growth(&self) -> f64 {
+        self.many.cpu_secs_of_gib() / self.few.cpu_secs_of_gib()
+    }
+}
+
+/// The turns of one server under one number of uploads.
+#[derive(Debug, Serialize)]
+struct Row {
+    server: String,
+    uploads: u32,
+    turns: Vec<Turn>,
 }
 
 /// What came of it.
@@ -86,9 +131,8 @@ pub(crate) struct Report {
     piece_bytes: usize,
     pieces: usize,
     planned_secs: f64,
-    uploads: Vec<u32>,
-    /// Of each round, the turn of each number.
-    rounds: Vec<Vec<Turn>>,
+    few: u32,
+    rows: Vec<Row>,
     failures: Vec<String>,
 }
 
@@ -100,75 +144,117 @@ struct Active<'a> {
     sent: usize,
 }
 
+/// A server with its uploads.
+struct Side<'a> {
+    target: &'a Target,
+    active: Vec<Active<'a>>,
+    /// How many pieces have been sent while it was measured.
+    sent: usize,
+    user_secs: f64,
+    system_secs: f64,
+    secs: f64,
+    upload_kib: f64,
+}
+
 /// Runs all rounds.
 ///
 /// # Errors
 /// When a server can't be started or measured, or an answer is not right.
 pub(crate) async fn run(options: &Options) -> Result<Report, BenchError> {
     raise_file_limit(options.open_files())?;
-    let recipe = wharf("wharf", &program(options.server.as_deref(), "wharf")?, "none");
-    let (mut rounds, mut failures) = (Vec::new(), Vec::new());
+    let recipes = [crowd()?, wharf("wharf", &program(options.server.as_deref(), "wharf")?, "none")];
+    let of_number = |uploads: &u32| recipes.each_ref().map(|recipe| (recipe, *uploads));
+    let mut rows: Vec<_> =
+        options.many.iter().flat_map(of_number).map(|(recipe, uploads)| (recipe, Row::new(recipe, uploads))).collect();
+    let mut failures = Vec::new();
     for _ in 0..options.rounds {
-        let mut turns = Vec::new();
-        for uploads in options.uploads.iter().copied() {
-            turns.push(turn(&recipe, uploads, options, &mut failures).await?);
+        for (recipe, row) in &mut rows {
+            row.turns.push(turn(recipe, row.uploads, options, &mut failures).await?);
         }
-        rounds.push(turns);
     }
     Ok(Report {
         workload: "scaling",
         piece_bytes: options.piece(),
         pieces: options.pieces(),
         planned_secs: options.pieces() as f64 / f64::from(options.pieces_per_second),
-        uploads: options.uploads.clone(),
-        rounds,
+        few: options.few,
+        rows: rows.into_iter().map(|(_, row)| row).collect(),
         failures,
     })
 }
 
-/// One number of uploads, on a server of its own.
-async fn turn(
-    recipe: &Recipe,
-    uploads: u32,
-    options: &Options,
-    failures: &mut Vec<String>,
-) -> Result<Turn, BenchError> {
-    let target = recipe.start(&options.place, options.open_files()).await?;
-    let sizes = Sizes::quick();
-    let mut bench = Bench::new(&target, Kind::Wharf, &sizes);
-    bench.warm_up().await?;
-    let idle_kib = target.sample()?.resident_kib;
-    let begun = for_each(0..uploads, PARALLEL, |number| Active::begin(&target.site, number, uploads, options)).await;
-    let mut active = begun.into_iter().collect::<Result<Vec<_>, _>>()?;
-    wait_until_read(&target, active.len()).await?;
-    let upload_kib = (target.sample()?.resident_kib as f64 - idle_kib as f64) / f64::from(uploads);
-    bench.begin(0).await?;
-    let began = Instant::now();
-    send(&mut active, options).await?;
-    let secs = began.elapsed().as_secs_f64();
-    bench
-        .end(Load { bytes: options.pieces() * options.piece(), units: options.pieces(), latencies: Vec::new() })
-        .await?;
-    let ended = for_each(active, PARALLEL, Active::end).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-    bench.verify(&ended).await?;
-    failures.append(&mut bench.failures);
-    let cpu_secs = bench.measured.take().map_or(0.0, |measured| measured.user_secs + measured.system_secs);
-    recipe.stop(target).await?;
-    let gib = (options.pieces() * options.piece()) as f64 / GIB;
-    Ok(Turn { cpu_secs_of_gib: cpu_secs / gib, secs, upload_kib })
+/// One number of uploads beside few.
+async fn turn(recipe: &Recipe, many: u32, options: &Options, failures: &mut Vec<String>) -> Result<Turn, BenchError> {
+    let first = recipe.start(&options.place, options.open_files()).await?;
+    let second = recipe.start(&options.place, options.open_files()).await?;
+    let mut few = Side::begin(&first, recipe, options.few, options).await?;
+    let mut many = Side::begin(&second, recipe, many, options).await?;
+    while few.sent < options.pieces() {
+        few.send(options).await?;
+        many.send(options).await?;
+    }
+    let turn = Turn { few: few.cost(options), many: many.cost(options) };
+    for side in [few, many] {
+        side.end(recipe, failures).await?;
+    }
+    recipe.stop(first).await?;
+    recipe.stop(second).await?;
+    Ok(turn)
 }
 
-/// Has each of them send a piece in turn, at the pace that was asked for.
-async fn send(active: &mut [Active<'_>], options: &Options) -> Result<(), ClientError> {
-    let mut interval = tokio::time::interval(Duration::from_secs(1) / options.pieces_per_second);
-    // Pieces that are late must not come all at once.
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let count = active.len();
-    for number in 0..options.pieces() {
-        interval.tick().await;
-        active[number % count].send(options.piece()).await?;
+impl<'a> Side<'a> {
+    async fn begin(target: &'a Target, recipe: &Recipe, uploads: u32, options: &Options) -> Result<Self, BenchError> {
+        let sizes = Sizes::quick();
+        Bench::new(target, recipe.kind, &sizes).warm_up().await?;
+        let idle_kib = target.sample()?.resident_kib;
+        let begun = for_each(0..uploads, PARALLEL, |number| Active::begin(&target.site, number, uploads, options));
+        let mut active = begun.await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        wait_until_read(target, active.len()).await?;
+        for _ in 1..options.warm_up {
+            for upload in &mut active {
+                upload.send(options.piece()).await?;
+            }
+            wait_until_read(target, active.len()).await?;
+        }
+        let upload_kib = (target.sample()?.resident_kib as f64 - idle_kib as f64) / f64::from(uploads);
+        Ok(Self { target, active, sent: 0, user_secs: 0.0, system_secs: 0.0, secs: 0.0, upload_kib })
     }
-    Ok(())
+
+    /// Has each of them send a piece in turn, at the pace that was asked for, for as long as it is this server's turn.
+    async fn send(&mut self, options: &Options) -> Result<(), BenchError> {
+        let mut interval = tokio::time::interval(Duration::from_secs(1) / options.pieces_per_second);
+        // Pieces that are late must not come all at once.
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (before, began, count) = (self.target.sample()?, Instant::now(), self.active.len());
+        for _ in 0..SLICE_PIECES.min(options.pieces() - self.sent) {
+            interval.tick().await;
+            self.active[self.sent % count].send(options.piece()).await?;
+            self.sent += 1;
+        }
+        self.secs += began.elapsed().as_secs_f64();
+        wait_until_read(self.target, count).await?;
+        tokio::time::sleep(SETTLED).await;
+        let after = self.target.sample()?;
+        self.user_secs += after.user_secs - before.user_secs;
+        self.system_secs += after.system_secs - before.system_secs;
+        Ok(())
+    }
+
+    fn cost(&self, options: &Options) -> Cost {
+        let gib = (self.sent * options.piece()) as f64 / GIB;
+        let (user_secs_of_gib, system_secs_of_gib) = (self.user_secs / gib, self.system_secs / gib);
+        Cost { user_secs_of_gib, system_secs_of_gib, secs: self.secs, upload_kib: self.upload_kib }
+    }
+
+    /// Ends the uploads, and looks whether all is there that was sent.
+    async fn end(self, recipe: &Recipe, failures: &mut Vec<String>) -> Result<(), BenchError> {
+        let ended = for_each(self.active, PARALLEL, Active::end).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let sizes = Sizes::quick();
+        let mut bench = Bench::new(self.target, recipe.kind, &sizes);
+        bench.verify(&ended).await?;
+        failures.append(&mut bench.failures);
+        Ok(())
+    }
 }
 
 async fn wait_until_read(target: &Target, connections: usize) -> Result<(), TargetError> {
@@ -209,15 +295,30 @@ impl<'a> Active<'a> {
     }
 }
 
-impl Report {
-    /// The median of what each round says of a number of uploads.
-    fn median(&self, place: usize, of: impl Fn(&[Turn], &Turn) -> f64) -> f64 {
-        median(self.rounds.iter().map(|turns| of(turns, &turns[place]))).unwrap_or(0.0)
+impl Row {
+    fn new(recipe: &Recipe, uploads: u32) -> Self {
+        Self { server: recipe.about.name.clone(), uploads, turns: Vec::new() }
     }
 
-    /// What a byte costs, by what it costs with the number that comes first.
-    fn ratio(&self, place: usize) -> f64 {
-        self.median(place, |turns, turn| turn.cpu_secs_of_gib / turns[0].cpu_secs_of_gib)
+    /// The median of what each turn says.
+    fn median(&self, of: impl Fn(&Turn) -> f64) -> f64 {
+        median(self.turns.iter().map(of)).unwrap_or(0.0)
+    }
+
+    fn line(&self) -> String {
+        let Self { server, uploads, .. } = self;
+        let few = |of: fn(&Cost) -> f64| self.median(|turn| of(&turn.few));
+        let many = |of: fn(&Cost) -> f64| self.median(|turn| of(&turn.many));
+        let [user, system] = [|cost: &Cost| cost.user_secs_of_gib, |cost: &Cost| cost.system_secs_of_gib];
+        let (secs, kib) = (many(|cost| cost.secs), many(|cost| cost.upload_kib));
+        format!(
+            "{uploads:>10}{server:>8}{:>10.3}{:>8.3}{:>12.3}{:>8.3}{:>10.3}{secs:>8.1}{kib:>9.1}",
+            few(user),
+            few(system),
+            many(user),
+            many(system),
+            self.median(Turn::growth)
+        )
     }
 }
 
@@ -229,23 +330,21 @@ impl Outcome for Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { piece_bytes, pieces, planned_secs, .. } = self;
+        let Self { piece_bytes, pieces, planned_secs, few, rows, .. } = self;
+        let rounds = rows.first().map_or(0, |row| row.turns.len());
         writeln!(
             formatter,
-            "{pieces} pieces of {piece_bytes} bytes in {planned_secs:.1} s; medians of {} rounds",
-            self.rounds.len()
+            "{pieces} pieces of {piece_bytes} bytes in {planned_secs:.1} s; medians of {rounds} rounds"
         )?;
+        writeln!(formatter, "CPU seconds a GiB, with {few} and with more uploads")?;
         writeln!(
             formatter,
-            "{:>10}{:>14}{:>12}{:>10}{:>18}",
-            "uploads", "CPU s by GiB", "by first", "s", "KiB an upload"
+            "{:>10}{:>8}{:>10}{:>8}{:>12}{:>8}{:>10}{:>8}{:>9}",
+            "uploads", "server", "few: user", "kernel", "many: user", "kernel", "by few", "s", "KiB each"
         )?;
-        for (place, uploads) in self.uploads.iter().enumerate() {
-            let cpu = self.median(place, |_, turn| turn.cpu_secs_of_gib);
-            let (secs, kib) = (self.median(place, |_, turn| turn.secs), self.median(place, |_, turn| turn.upload_kib));
-            writeln!(formatter, "{uploads:>10}{cpu:>14.3}{:>12.3}{secs:>10.1}{kib:>18.1}", self.ratio(place))?;
-        }
-        let most = (0..self.uploads.len()).map(|place| self.ratio(place)).fold(0.0, f64::max);
+        rows.iter().try_for_each(|row| writeln!(formatter, "{}", row.line()))?;
+        let most =
+            rows.iter().filter(|row| row.server == "wharf").map(|row| row.median(Turn::growth)).fold(0.0, f64::max);
         let kept = if most < BOUND { "less" } else { "NOT less" };
         writeln!(formatter, "the cost of a byte grows by {kept} than {:.0} %", (BOUND - 1.0) * 100.0)?;
         self.failures.iter().try_for_each(|failure| writeln!(formatter, "  {failure}"))
