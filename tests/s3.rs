@@ -45,6 +45,26 @@ fn an_upload_becomes_one_object() {
     assert_eq!(server.content(&path), bytes);
 }
 
+/// Each request costs about as much as a MiB of bytes does: nothing is asked for that wharf knows.
+#[test]
+fn an_upload_of_one_part_takes_five_requests() {
+    let server = server();
+    let bytes = bytes(MIB);
+    let before = server.bed().calls().counts;
+    let path = server.create(bytes.len() as u64);
+    server.patched(&path, 0, &bytes);
+    let after = server.bed().calls().counts;
+    let made = |name: &str| after.get(name).unwrap_or(&0) - before.get(name).unwrap_or(&0);
+    let made: Vec<_> = after.keys().map(|name| (&name[..], made(name))).filter(|(_, count)| *count > 0).collect();
+    // The info is put twice: before the first byte, and to mark that the end is over.
+    let expected = [("CompleteMultipartUpload", 1), ("CreateMultipartUpload", 1), ("PutObject", 2), ("UploadPart", 1)];
+    assert_eq!(made, expected);
+    // What S3 alone knows is asked for once somebody wants to know it.
+    let date = server.get(&path, &[]).the("Last-Modified").to_owned();
+    assert_eq!(server.get(&path, &[]).the("Last-Modified"), date);
+    assert_eq!(server.bed().calls().count("HeadObject") - before.get("HeadObject").unwrap_or(&0), 1);
+}
+
 /// What is too little for a part is acknowledged as the tail, and found again after a restart.
 #[test]
 fn a_tail_is_kept_and_gone_on_with() {

@@ -81,6 +81,6 @@ pub struct Record {
     pub length: u64,
     /// A strong validator, quoted as it goes into the ETag header (RFC 9110, 8.8.3).
     pub etag: String,
-    /// When its bytes last changed.
-    pub modified: SystemTime,
+    /// When its bytes last changed; `None` while the store has not told it.
+    pub modified: Option<SystemTime>,
 }

@@ -188,8 +188,8 @@ pub trait Storage: Send + Sync + 'static {
     }
 
     /// Settles the id of an upload that is about to be created, in a store that [`reserves`](Self::reserves) ids. Ends
-    /// with `create`, or with [`Self::release`].
-    fn reserve(&self, info: &Info) -> Op<UploadId> {
+    /// with `create`, or with [`Self::release`]. Only one that somebody has chosen, and is not random, may be taken.
+    fn reserve(&self, info: &Info, _is_chosen: bool) -> Op<UploadId> {
         let id = info.id.clone();
         Box::pin(async move { Ok(id) })
     }
@@ -209,6 +209,12 @@ pub trait Storage: Send + Sync + 'static {
     /// How many bytes of a finished upload are readable, looked up without its owner: `Some(length)` when the upload is
     /// finished, `None` when it is not. For a final upload's owner after a restart; [`ErrorKind::NotFound`] as `open`.
     fn finished_length(&self, id: &UploadId) -> Op<Option<u64>>;
+
+    /// A record with its date. Only one that [`Blob::finish`] has given may lack it, in a store that has to ask for it.
+    fn date(&self, record: &Record) -> Op<Record> {
+        let record = record.clone();
+        Box::pin(async move { Ok(record) })
+    }
 
     /// Opens the bytes of a finished upload for reading. They stay readable after a later `delete`.
     fn reader(&self, record: &Record) -> Op<Box<dyn Reader>>;

@@ -136,12 +136,14 @@ impl Uploads {
                 self.ask_for_access(partial, new.caller.as_ref()).await?;
             }
         }
+        let random = new.id.clone();
         let response = self.ask_to_create(&mut new).await?;
-        let (snapshot, consulted) = self.make(new).await?;
+        let is_chosen = new.id != random;
+        let (snapshot, consulted) = self.make(new, is_chosen).await?;
         Ok(Created { snapshot, response, consulted })
     }
 
-    async fn make(&self, new: NewUpload) -> Result<(Snapshot, Option<Arc<Consulted>>), AskFailure> {
+    async fn make(&self, new: NewUpload, is_chosen: bool) -> Result<(Snapshot, Option<Arc<Consulted>>), AskFailure> {
         let expires_at_secs =
             if matches!(new.kind, Kind::Final { .. }) { None } else { self.directory.clock().expiry_secs() };
         let mut info = Info {
@@ -163,7 +165,8 @@ impl Uploads {
         };
         let storage = self.directory.storage();
         if storage.reserves() {
-            info.id = self.within(async { storage.reserve(&info).await.map_err(|error| self.blame(&error)) }).await?;
+            let reserved = async { storage.reserve(&info, is_chosen).await.map_err(|error| self.blame(&error)) };
+            info.id = self.within(reserved).await?;
         }
         if let Kind::Final { partials } = &info.kind {
             match self.join_partials(&info.id, partials, new.max_size).await {
@@ -277,12 +280,26 @@ impl Uploads {
     /// [`Refusal::NotFound`], [`Refusal::Expired`], or what the store says.
     pub async fn inspect(&self, id: &UploadId) -> Result<Snapshot, AskFailure> {
         if let Some(record) = self.published(id)? {
-            return Ok(of_record(&record));
+            return Ok(of_record(&self.dated(record).await?));
         }
-        match self.ask(id, |asker| Inspect { asker }).await? {
-            Reply::Inspected(snapshot) => Ok(*snapshot),
-            _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
+        let Reply::Inspected(mut snapshot) = self.ask(id, |asker| Inspect { asker }).await? else {
+            return Err(AskFailure::Refused(Refusal::StoreFailed));
+        };
+        if let Some(record) = snapshot.record.take() {
+            snapshot.record = Some(self.dated(record).await?);
         }
+        Ok(*snapshot)
+    }
+
+    /// A record with the date that the store may not have told yet.
+    async fn dated(&self, record: Arc<Record>) -> Result<Arc<Record>, AskFailure> {
+        if record.modified.is_some() {
+            return Ok(record);
+        }
+        let dating = async { self.directory.storage().date(&record).await.map_err(|error| self.blame(&error)) };
+        let record = Arc::new(self.within(dating).await?);
+        self.directory.date(&record);
+        Ok(record)
     }
 
     /// The published form of an upload, when it is finished. Disturbs nobody.
@@ -291,10 +308,11 @@ impl Uploads {
     /// [`Refusal::NotFound`], [`Refusal::Expired`], or what the store says.
     pub async fn record(&self, id: &UploadId) -> Result<Option<Arc<Record>>, AskFailure> {
         if let Some(record) = self.published(id)? {
-            return Ok(Some(record));
+            return self.dated(record).await.map(Some);
         }
         match self.ask(id, |asker| Peek { asker }).await? {
-            Reply::Peeked { record, .. } => Ok(record),
+            Reply::Peeked { record: Some(record), .. } => self.dated(record).await.map(Some),
+            Reply::Peeked { record: None, .. } => Ok(None),
             _ => Err(AskFailure::Refused(Refusal::StoreFailed)),
         }
     }

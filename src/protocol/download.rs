@@ -29,11 +29,11 @@ pub enum Download {
     Unsatisfiable,
 }
 
-/// Decides what to send of a file of `length` bytes, last changed at `modified`, with the quoted entity tag `etag`.
-/// Preconditions are taken in the order of RFC 9110, 13.2.2.
+/// Decides what to send of a file of `length` bytes, last changed at `modified` if that is known, with the quoted entity
+/// tag `etag`. Preconditions are taken in the order of RFC 9110, 13.2.2; those of dates don't count without one (13.1.3, 13.1.4).
 #[must_use]
-pub fn decide(fields: &dyn Fields, length: u64, etag: &str, modified: SystemTime, method: &str) -> Download {
-    let modified = whole_secs(modified);
+pub fn decide(fields: &dyn Fields, length: u64, etag: &str, modified: Option<SystemTime>, method: &str) -> Download {
+    let modified = modified.map(whole_secs);
     if let Some(outcome) = precondition(fields, etag, modified) {
         return outcome;
     }
@@ -50,11 +50,12 @@ pub fn is_known(fields: &dyn Fields, etag: &str) -> bool {
     lists(&fields.lines("if-none-match"), etag, Comparison::Weak)
 }
 
-fn precondition(fields: &dyn Fields, etag: &str, modified: u64) -> Option<Download> {
+fn precondition(fields: &dyn Fields, etag: &str, modified: Option<u64>) -> Option<Download> {
     let date = |name| fields.first(name).filter(|_| fields.count(name) == 1).and_then(parse_http_date);
+    let dates = |name| modified.zip(date(name));
     let if_match = fields.lines("if-match");
     let fails = if if_match.is_empty() {
-        date("if-unmodified-since").is_some_and(|date| modified > date)
+        dates("if-unmodified-since").is_some_and(|(modified, date)| modified > date)
     } else {
         !lists(&if_match, etag, Comparison::Strong)
     };
@@ -62,7 +63,7 @@ fn precondition(fields: &dyn Fields, etag: &str, modified: u64) -> Option<Downlo
         return Some(Download::PreconditionFailed);
     }
     let is_known = if fields.lines("if-none-match").is_empty() {
-        date("if-modified-since").is_some_and(|date| modified <= date)
+        dates("if-modified-since").is_some_and(|(modified, date)| modified <= date)
     } else {
         is_known(fields, etag)
     };
@@ -70,11 +71,11 @@ fn precondition(fields: &dyn Fields, etag: &str, modified: u64) -> Option<Downlo
 }
 
 /// Whether `If-Range` lets the range count (13.1.5): an entity tag must match strongly, a date exactly.
-fn range_counts(fields: &dyn Fields, etag: &str, modified: u64) -> bool {
+fn range_counts(fields: &dyn Fields, etag: &str, modified: Option<u64>) -> bool {
     match fields.first("if-range").map(<[u8]>::trim_ascii) {
         None => true,
         Some(tag) if tag.starts_with(b"\"") => tag == etag.as_bytes(),
-        Some(date) => parse_http_date(date) == Some(modified),
+        Some(date) => parse_http_date(date).zip(modified).is_some_and(|(date, modified)| date == modified),
     }
 }
 
@@ -174,7 +175,7 @@ mod tests {
 
     fn of(lines: &[(&str, &str)], method: &str) -> Download {
         let modified = UNIX_EPOCH + Duration::from_millis(784_111_777_900);
-        decide(&fields(lines), 100, ETAG, modified, method)
+        decide(&fields(lines), 100, ETAG, Some(modified), method)
     }
 
     #[test]
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_always_whole() {
         for range in ["bytes=0-", "bytes=0-0", "bytes=-1", "bytes=-0", "bytes=5-"] {
-            assert_eq!(decide(&fields(&[("range", range)]), 0, ETAG, UNIX_EPOCH, "GET"), Full, "{range}");
+            assert_eq!(decide(&fields(&[("range", range)]), 0, ETAG, Some(UNIX_EPOCH), "GET"), Full, "{range}");
         }
     }
 
@@ -282,8 +283,18 @@ mod tests {
     }
 
     #[test]
+    fn without_a_date_of_ours_dates_do_not_count() {
+        let undated = |lines: &[(&str, &str)]| decide(&fields(lines), 100, ETAG, None, "GET");
+        for name in ["if-unmodified-since", "if-modified-since"] {
+            assert_eq!([EARLIER, DATE, LATER].map(|date| undated(&[(name, date)])), [Full, Full, Full], "{name}");
+        }
+        assert_eq!(undated(&[("if-range", "yesterday"), ("range", "bytes=0-0")]), Full);
+        assert_eq!(undated(&[("if-range", ETAG), ("range", "bytes=0-0")]), Part { first: 0, last: 0 });
+    }
+
+    #[test]
     fn a_weak_tag_of_ours_never_matches_strongly() {
-        let weak = |lines: &[(&str, &str)]| decide(&fields(lines), 100, "W/\"a\"", UNIX_EPOCH, "GET");
+        let weak = |lines: &[(&str, &str)]| decide(&fields(lines), 100, "W/\"a\"", Some(UNIX_EPOCH), "GET");
         assert_eq!(weak(&[("if-match", "W/\"a\"")]), PreconditionFailed);
         assert_eq!(weak(&[("if-match", "\"a\"")]), PreconditionFailed);
         assert_eq!(weak(&[("if-none-match", "\"a\"")]), NotModified);
@@ -346,7 +357,7 @@ mod tests {
         #[test]
         fn no_validator_panics(name in "if-(none-)?match|if-(un)?modified-since|if-range", value: Vec<u8>) {
             let lines = vec![(name, value), ("range".to_owned(), b"bytes=0-".to_vec())];
-            let _ = decide(&lines, 5, ETAG, UNIX_EPOCH, "GET");
+            let _ = decide(&lines, 5, ETAG, Some(UNIX_EPOCH), "GET");
         }
     }
 }

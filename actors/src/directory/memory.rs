@@ -16,6 +16,11 @@ impl Directory {
         self.records.insert(record.info.id.clone(), record);
     }
 
+    /// What was published without its date is known with it now. What was withdrawn meanwhile stays so.
+    pub(crate) fn date(&self, record: &Arc<Record>) {
+        let _ = self.records.replace(record.info.id.clone(), Arc::clone(record), false);
+    }
+
     /// Withdraws what was published, before the upload is deleted.
     pub(crate) fn withdraw(&self, id: &UploadId) {
         self.records.remove(id);

@@ -287,8 +287,8 @@ impl<S: Storage> Storage for Faulty<S> {
         self.store.reserves()
     }
 
-    fn reserve(&self, info: &Info) -> Op<UploadId> {
-        self.store.reserve(info)
+    fn reserve(&self, info: &Info, is_chosen: bool) -> Op<UploadId> {
+        self.store.reserve(info, is_chosen)
     }
 
     fn release(&self, id: &UploadId) -> Op<()> {
@@ -305,6 +305,10 @@ impl<S: Storage> Storage for Faulty<S> {
 
     fn finished_length(&self, id: &UploadId) -> Op<Option<u64>> {
         self.store.finished_length(id)
+    }
+
+    fn date(&self, record: &Record) -> Op<Record> {
+        self.store.date(record)
     }
 
     fn reader(&self, record: &Record) -> Op<Box<dyn Reader>> {

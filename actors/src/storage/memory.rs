@@ -53,7 +53,7 @@ impl Stored {
     fn record(&self) -> Record {
         let age = self.changed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let etag = format!("\"{:x}-{:x}-{:x}\"", self.len(), age.as_nanos(), self.serial);
-        Record { info: self.info.clone(), length: self.len(), etag, modified: self.changed }
+        Record { info: self.info.clone(), length: self.len(), etag, modified: Some(self.changed) }
     }
 
     fn sighting(&self) -> Sighting {

@@ -46,6 +46,7 @@ pub(crate) enum Name {
     Create,
     Open,
     FinishedLength,
+    Date,
     OpenReader,
     WaitingFinals,
     Scan,
@@ -68,12 +69,13 @@ pub(crate) enum Name {
     Read,
 }
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "reserve",
     "release",
     "create",
     "open",
     "finished_length",
+    "date",
     "open_reader",
     "waiting_finals",
     "scan",
@@ -236,8 +238,8 @@ impl Storage for Metered {
         self.store.reserves()
     }
 
-    fn reserve(&self, info: &Info) -> Op<UploadId> {
-        self.meters.time(Name::Reserve, self.store.reserve(info))
+    fn reserve(&self, info: &Info, is_chosen: bool) -> Op<UploadId> {
+        self.meters.time(Name::Reserve, self.store.reserve(info, is_chosen))
     }
 
     fn release(&self, id: &UploadId) -> Op<()> {
@@ -254,6 +256,10 @@ impl Storage for Metered {
 
     fn finished_length(&self, id: &UploadId) -> Op<Option<u64>> {
         self.meters.time(Name::FinishedLength, self.store.finished_length(id))
+    }
+
+    fn date(&self, record: &Record) -> Op<Record> {
+        self.meters.time(Name::Date, self.store.date(record))
     }
 
     fn reader(&self, record: &Record) -> Op<Box<dyn Reader>> {

@@ -20,7 +20,7 @@ use super::{
     StoreReport, StoreTuning, Ticket,
 };
 use crate::{Budget, Info, Record, UploadId, parts::Parts, storage::info_json};
-use client::{Attributes, Call, Client, ClientError, ErrorKind as S3Error};
+use client::{Attributes, Call, Client, ClientError, ETag, ErrorKind as S3Error};
 use keeper::Relief;
 use outbox::S3Outbox;
 use plan::Sizes;
@@ -175,9 +175,9 @@ impl Shared {
         if_there(self.call("read an object", read).await)
     }
 
-    async fn put(&self, key: &str, bytes: Bytes, attributes: Attributes) -> Result<(), ClientError> {
+    async fn put(&self, key: &str, bytes: Bytes, attributes: Attributes) -> Result<ETag, ClientError> {
         let put = || self.client.put_object(key, vec![bytes.clone()], attributes.clone(), false);
-        self.call("put an object", put).await.map(|_| ())
+        self.call("put an object", put).await
     }
 
     async fn delete(&self, keys: Vec<String>) -> Result<(), ClientError> {
@@ -192,7 +192,8 @@ impl Shared {
 
     async fn save(&self, info: &Info, name: &str) -> Result<(), StorageError> {
         let json = self.encode(info, name)?;
-        self.put(&keys::info(&self.key(name)), json, Attributes::default()).await.map_err(failed("write the info"))
+        let put = self.put(&keys::info(&self.key(name)), json, Attributes::default()).await;
+        put.map(drop).map_err(failed("write the info"))
     }
 
     /// What is known of an upload; not found unless all of its id is right.
@@ -236,7 +237,7 @@ impl Shared {
         let head = head.map_err(failed("look at the object"))?;
         Ok(head.filter(|head| info.length.is_none_or(|length| length == head.size)).map(|head| {
             let info = Info { length: Some(head.size), ..info.clone() };
-            Record { info, length: head.size, etag: head.etag.quoted(), modified: head.modified }
+            Record { info, length: head.size, etag: head.etag.quoted(), modified: Some(head.modified) }
         }))
     }
 }
@@ -246,9 +247,9 @@ impl Storage for S3Store {
         true
     }
 
-    fn reserve(&self, info: &Info) -> Op<UploadId> {
+    fn reserve(&self, info: &Info, is_chosen: bool) -> Op<UploadId> {
         let info = info.clone();
-        self.op(|shared| async move { shared.reserve(info).await })
+        self.op(move |shared| async move { shared.reserve(info, is_chosen).await })
     }
 
     fn release(&self, id: &UploadId) -> Op<()> {
@@ -270,6 +271,15 @@ impl Storage for S3Store {
         self.op(|shared| async move {
             let (info, parsed) = shared.info(&id).await?;
             Ok(shared.finished(&info, &parsed.name).await?.map(|record| record.length))
+        })
+    }
+
+    fn date(&self, record: &Record) -> Op<Record> {
+        let info = record.info.clone();
+        self.op(|shared| async move {
+            let gone = || StorageError::new(ErrorKind::NotFound, "look at the object", "it is gone");
+            let id = keys::Id::parse(info.id.as_str()).ok_or_else(gone)?;
+            shared.finished(&info, &id.name).await?.ok_or_else(gone)
         })
     }
 

@@ -102,7 +102,7 @@ impl From<ErrorKind> for AskFailure {
 /// An upload to be created.
 #[derive(Debug, Clone)]
 pub struct NewUpload {
-    /// Its name.
+    /// Its name, a random one: whether it is taken is asked only of one that a hook gives it instead.
     pub id: UploadId,
     /// Its length; `None` to be declared later.
     pub length: Option<u64>,

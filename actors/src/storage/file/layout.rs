@@ -411,7 +411,7 @@ pub(super) fn record(info: Info, stat: &Stat) -> Record {
         push_hex(&mut etag, number);
     }
     etag.push('"');
-    Record { info, length: size(stat), etag, modified }
+    Record { info, length: size(stat), etag, modified: Some(modified) }
 }
 
 /// The same as `{:x}`, in a fraction of its time.

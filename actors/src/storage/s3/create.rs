@@ -23,15 +23,18 @@ use crate::{Info, UploadId};
 const NAMING_TRIES: usize = 4;
 
 impl Shared {
-    pub(super) async fn reserve(&self, info: Info) -> Result<UploadId, StorageError> {
+    pub(super) async fn reserve(&self, info: Info, is_chosen: bool) -> Result<UploadId, StorageError> {
         let (name, attributes) = (info.id.as_str().to_owned(), keys::attributes(&info));
         if name.contains('+') {
             return Err(StorageError::new(ErrorKind::Failed, "name the upload", "a + stands in the id"));
         }
         let key = self.key(&name);
-        let taken = if_there(self.call("look for the id", || self.client.head_object(&keys::info(&key))).await);
-        if taken.map_err(failed("look for the id"))?.is_some() {
-            return Err(StorageError::new(ErrorKind::Exists, "create", "the id has an info already"));
+        if is_chosen {
+            // Not every service refuses to put an info where one is.
+            let taken = if_there(self.call("look for the id", || self.client.head_object(&keys::info(&key))).await);
+            if taken.map_err(failed("look for the id"))?.is_some() {
+                return Err(StorageError::new(ErrorKind::Exists, "create", "the id has an info already"));
+            }
         }
         for _ in 0..NAMING_TRIES {
             let multipart = self.begin(&key, &attributes).await.map_err(failed("create"))?;
@@ -96,7 +99,7 @@ impl Shared {
                     if stored.as_ref() == Some(&json) { Ok(()) } else { Err(failed("create")(error)) }
                 }
                 Err(error) if error.code.as_deref() == Some("NotImplemented") => {
-                    self.put(&key, json, Attributes::default()).await.map_err(failed("create"))
+                    self.put(&key, json, Attributes::default()).await.map(drop).map_err(failed("create"))
                 }
                 other => other.map(|_| ()).map_err(failed("create")),
             }

@@ -17,7 +17,9 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Shared, failed, keys,
+    Shared,
+    client::ETag,
+    failed, keys,
     plan::Plan,
     tail::{self, Tail},
 };
@@ -83,8 +85,9 @@ pub(super) struct Keeper {
     /// Whether nothing of the upload is to be left; and whether parts were under way when it was deleted.
     is_deleted: bool,
     has_stray_parts: bool,
-    /// Whether the parts have been made one object.
+    /// Whether the parts have been made one object, and which, if the answer to that has come.
     is_completed: bool,
+    object: Option<ETag>,
     given_up: GivenUp,
     durable: Arc<AtomicU64>,
     /// The parts, for those who want to look.
@@ -126,6 +129,7 @@ impl Keeper {
             is_deleted: false,
             has_stray_parts: false,
             is_completed: false,
+            object: None,
             given_up: watch::channel(None).1,
             durable: Arc::new(AtomicU64::new(durable)),
             published,

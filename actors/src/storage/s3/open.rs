@@ -1,6 +1,9 @@
 //! How an upload is found in S3: its `.info`, and its parts and its tail, or its finished object.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     ErrorKind, Opened, Shared, StorageError, Ticket, blob, client::ListedPart, failed, if_there, keeper::Keeper, keys,
@@ -24,11 +27,11 @@ impl Shared {
             let gone = || StorageError::new(ErrorKind::NotFound, "open", "its multipart upload was aborted");
             let record = record.ok_or_else(gone)?;
             if !is_marked && record.info.own.is_some() {
-                return Ok(self.completed(&parsed, record, ticket).await);
+                return Ok(self.completed(&parsed, record, stored_at, ticket).await);
             }
             let keeper =
                 Keeper::new(Arc::clone(&self), &parsed, info, plan::Plan::default(), tail::Found::Nothing, ticket);
-            let (info, stored, changed) = (record.info.clone(), record.length, record.modified);
+            let (info, stored, changed) = (record.info.clone(), record.length, record.modified.unwrap_or(stored_at));
             return Ok(Opened {
                 blob: Box::new(blob::S3Blob::start(keeper)),
                 info,
@@ -48,8 +51,14 @@ impl Shared {
 
     /// An upload of ours that was completed, and not marked as finished: its owner goes on with that. A final one is no
     /// longer to be put together, so it is marked here.
-    async fn completed(self: Arc<Self>, id: &keys::Id, record: Record, ticket: Ticket) -> Opened {
-        let (mut info, stored, changed) = (record.info.clone(), record.length, record.modified);
+    async fn completed(
+        self: Arc<Self>,
+        id: &keys::Id,
+        record: Record,
+        stored_at: SystemTime,
+        ticket: Ticket,
+    ) -> Opened {
+        let (mut info, stored, changed) = (record.info.clone(), record.length, record.modified.unwrap_or(stored_at));
         if !info.is_final() {
             let keeper = Keeper::of_completed(Arc::clone(&self), id, info.clone(), ticket);
             let blob = Box::new(blob::S3Blob::start(keeper));

@@ -25,7 +25,9 @@ impl S3Outbox {
 impl OutboxStore for S3Outbox {
     fn put(&self, name: String, content: Bytes) -> Op<()> {
         let (shared, key) = (Arc::clone(&self.0), self.key(&name));
-        Box::pin(async move { shared.put(&key, content, Attributes::default()).await.map_err(failed("note an event")) })
+        Box::pin(async move {
+            shared.put(&key, content, Attributes::default()).await.map(drop).map_err(failed("note an event"))
+        })
     }
 
     fn read(&self, name: String) -> Op<Option<Bytes>> {

@@ -27,7 +27,7 @@ impl Shared {
         let Some(listed) = listed else {
             let gone = || StorageError::new(ErrorKind::NotFound, "look", "its multipart upload was aborted");
             let record = self.finished(&info, &parsed.name).await?.ok_or_else(gone)?;
-            let (stored, changed) = (Some(record.length), record.modified);
+            let (stored, changed) = (Some(record.length), record.modified.unwrap_or(stored_at));
             return Ok(Sighting { info: record.info, stored, changed, is_finished: true, parts: None });
         };
         let dropped = info.own.as_ref().map(|own| own.dropped_parts.clone()).unwrap_or_default();

@@ -45,34 +45,50 @@ impl Keeper {
             // What stays of this is found at the next start.
             let _ = self.shared.delete(vec![self.shared.key(&keys::waiting(&self.name))]).await;
         }
-        let record = self.shared.finished(&self.info, &self.name).await?;
-        record.ok_or_else(|| StorageError::new(ErrorKind::Failed, "finish", "the object has another length"))
+        self.record()
+            .await?
+            .ok_or_else(|| StorageError::new(ErrorKind::Failed, "finish", "the object has another length"))
+    }
+
+    /// The object. One that S3 has made of our parts, and has named, is not looked at: when it was stored is asked when
+    /// somebody wants to know.
+    async fn record(&mut self) -> Result<Option<Record>, StorageError> {
+        let Some((etag, length)) = self.object.as_ref().zip(self.info.length) else {
+            return self.shared.finished(&self.info, &self.name).await;
+        };
+        let record = Record { info: self.info.clone(), length, etag: etag.quoted(), modified: None };
+        Ok((self.plan.end() == length).then_some(record))
     }
 
     async fn complete(&mut self, info: &Info) -> Result<(), StorageError> {
         if !self.is_completed {
-            self.make_object(info).await?;
+            self.object = self.make_object(info).await?;
             self.is_completed = true;
         }
         Ok(())
     }
 
-    async fn make_object(&mut self, info: &Info) -> Result<(), StorageError> {
+    /// Nothing, when the object is there but what S3 has said of it was lost.
+    async fn make_object(&mut self, info: &Info) -> Result<Option<ETag>, StorageError> {
         if info.length == Some(0) {
             // Some services refuse parts without bytes.
             let attributes = keys::attributes(info);
-            self.shared.put(&self.key, Bytes::new(), attributes).await.map_err(failed("finish"))?;
-            return self.shared.abort(&self.key, &self.multipart).await.map_err(failed("finish"));
+            let object = self.shared.put(&self.key, Bytes::new(), attributes).await.map_err(failed("finish"))?;
+            self.shared.abort(&self.key, &self.multipart).await.map_err(failed("finish"))?;
+            return Ok(Some(object));
         }
         let whole = || StorageError::new(ErrorKind::Failed, "finish", "a part is missing");
         let parts: Vec<(u16, ETag)> = self.plan.whole().ok_or_else(whole)?;
         let complete = || self.shared.client.complete(&self.key, &self.multipart, &parts);
-        let Err(error) = self.shared.call("complete", complete).await else { return Ok(()) };
+        let error = match self.shared.call("complete", complete).await {
+            Ok(object) => return Ok(Some(object)),
+            Err(error) => error,
+        };
         // An answer was lost, perhaps: the object tells whether it is there.
         if (error.kind == S3Error::NoSuchUpload || error.may_have_been_applied())
             && self.shared.finished(info, &self.name).await?.is_some()
         {
-            return Ok(());
+            return Ok(None);
         }
         let kind = if error.kind == S3Error::NoSuchUpload { ErrorKind::NotFound } else { ErrorKind::Failed };
         Err(StorageError::new(kind, "finish", error))
