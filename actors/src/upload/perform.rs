@@ -195,10 +195,7 @@ impl Upload {
     }
 
     fn finished_info(&self, length: u64) -> Info {
-        let mut info = self.info.clone();
-        info.length = Some(length);
-        info.own.get_or_insert_default().finished = true;
-        info
+        self.info.clone().into_finished(length)
     }
 
     fn on_record(&mut self, result: Result<Record, StorageError>, context: &mut Context<Self>) {
