@@ -32,7 +32,7 @@ use crate::{
 };
 use asking::Accesses;
 pub use view::{ListCursor, ListPage, Listed, Overview, OwnerReport, Tuning};
-pub use whole::CreatedWhole;
+pub use whole::{Appended, CreatedWhole};
 pub use words::{Appending, AskFailure, Begun, Config, Created, Denial, Denied, Mailboxes, NewUpload};
 
 /// All uploads. Cheap to clone; used from the arbiters that serve requests, whose threads also run the owners that

@@ -114,3 +114,95 @@ async fn not_while_the_service_ends() {
     bed.uploads.close();
     assert!(!bed.uploads.creates_whole());
 }
+
+impl Bed {
+    async fn append_whole(&self, id: &UploadId, offset: u64, bytes: &'static [u8]) -> Result<Appended, AskFailure> {
+        let appending = Appending { announced: Some(bytes.len() as u64), ..Self::appending(offset) };
+        self.uploads.append_whole(id, appending, Bytes::from_static(bytes), self.share(bytes.len())).await
+    }
+}
+
+fn committed(appended: Result<Appended, AskFailure>) -> (u64, bool) {
+    match appended.unwrap() {
+        Appended::Committed(committed) => (committed.offset, committed.finished),
+        Appended::Complete { offset } => panic!("complete at {offset}"),
+    }
+}
+
+#[actix_rt::test]
+async fn bytes_that_are_brought_are_stored_and_the_last_ones_finish() {
+    let bed = Bed::new().await;
+    let id = bed.create("a", Some(11)).await;
+    assert_eq!(committed(bed.append_whole(&id, 0, b"hello").await), (5, false));
+    assert_eq!(bed.uploads.tally().leases_open, 0);
+    let wrong = bed.append_whole(&id, 0, b"hello").await;
+    assert_eq!(wrong.err(), Some(AskFailure::Refused(Refusal::MismatchedOffset)));
+    let too_long = bed.append_whole(&id, 5, b" world!").await;
+    assert_eq!(too_long.err(), Some(AskFailure::Refused(Refusal::SizeExceeded)));
+    assert_eq!(committed(bed.append_whole(&id, 5, b" world").await), (11, true));
+    let again = bed.append_whole(&id, 11, b"!").await;
+    assert!(matches!(again, Ok(Appended::Complete { offset: 11 })));
+    let record = bed.uploads.record(&id).await.unwrap().unwrap();
+    assert_eq!(&bed.uploads.read(&record).await.unwrap().read(0, 99).await.unwrap()[..], b"hello world");
+    assert_eq!((bed.uploads.tally().bytes_received, bed.uploads.budget().report().used), (11, 0));
+}
+
+#[actix_rt::test]
+async fn a_length_can_be_declared_with_bytes_that_are_brought() {
+    let bed = Bed::new().await;
+    let id = bed.create("a", None).await;
+    let appending = Appending { declared_length: Some(5), announced: Some(5), ..Bed::appending(0) };
+    let appended = bed.uploads.append_whole(&id, appending, Bytes::from_static(b"hello"), bed.share(5)).await;
+    assert_eq!(committed(appended), (5, true));
+}
+
+/// Whoever has the lease gives way, and the bytes come after its own.
+#[actix_rt::test]
+async fn bytes_that_are_brought_to_an_upload_at_work_take_the_steps() {
+    let bed = Bed::new().await;
+    let id = bed.create("a", Some(11)).await;
+    let mut lease = bed.begin(&id, 0).await;
+    bed.append(&lease, b"hello").await;
+    let taking_over = bed.append_whole(&id, 5, b" world");
+    let leaving = async {
+        assert_eq!(lease.ended().await.why, LeaseEnd::Interrupted);
+        drop(lease);
+    };
+    let (appended, ()) = futures_util::future::join(taking_over, leaving).await;
+    assert_eq!(committed(appended), (11, true));
+    assert_eq!(bed.uploads.tally().take_overs, 1);
+}
+
+#[actix_rt::test]
+async fn what_is_brought_and_cannot_be_stored_can_be_brought_again() {
+    let bed = Bed::new().await;
+    let id = bed.create("a", Some(5)).await;
+    for (faults, refusal, offset) in [
+        ("nospace write 1", Refusal::NoSpace, 0),
+        ("fail sync 1", Refusal::StoreFailed, 0),
+        ("fail finish 1", Refusal::StoreFailed, 5),
+    ] {
+        bed.fail(faults);
+        let failed = bed.append_whole(&id, 0, b"hello").await;
+        assert_eq!(failed.err(), Some(AskFailure::Refused(refusal)), "{faults}");
+        assert_eq!(bed.uploads.inspect(&id).await.unwrap().offset, Some(offset), "{faults}");
+    }
+    assert!(bed.uploads.record(&id).await.unwrap().is_some());
+}
+
+/// The store may take as long as it likes, once the owner has the bytes.
+#[actix_rt::test]
+async fn whoever_has_brought_bytes_waits_for_the_store() {
+    let patience = Duration::from_millis(20);
+    let bed = Bed::over(MemoryStore::new(), Tuning { patience, ..tuning() }).await;
+    let id = bed.create("a", Some(5)).await;
+    bed.fail("hold write 1");
+    let releasing = async {
+        crate::patience::until("it is held", async || bed.is_held()).await;
+        // Somebody who only waits for the owner does not wait so long.
+        assert_eq!(bed.uploads.inspect(&id).await.err(), Some(AskFailure::TimedOut));
+        bed.fail("");
+    };
+    let (appended, ()) = futures_util::future::join(bed.append_whole(&id, 0, b"hello"), releasing).await;
+    assert_eq!(committed(appended), (5, true));
+}
