@@ -117,6 +117,12 @@ impl Limits {
         Ok(place)
     }
 
+    /// Whether bytes may come only so fast.
+    pub(crate) fn are_bytes_limited(&self) -> bool {
+        let config = self.config.borrow();
+        config.bytes_per_sec_per_upload > 0 || config.bytes_per_sec_in_all > 0
+    }
+
     /// The pace at which a request may read bytes of this upload; `None` when there is no limit as it begins.
     pub(crate) fn throttle(self: &Arc<Self>, id: &UploadId) -> Option<Throttle> {
         let (is_limited, are_all) = {

@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{OFFSET_TYPE, Response, Server, chunked, head};
+use std::fs;
+
+use support::{OFFSET_TYPE, Response, Server, chunked, head, wait_until};
 
 const DEFERRED: (&str, &str) = ("Upload-Defer-Length", "1");
 
@@ -209,6 +211,47 @@ fn creation_with_upload_takes_a_part_or_all() {
         assert_eq!(server.offset(&path), bytes.len() as u64);
         server.patched(&path, bytes.len() as u64, &b"hello world"[bytes.len()..]);
         assert_eq!(server.content(&path), b"hello world");
+    }
+}
+
+/// Creation With Upload: bytes that come with the head are stored in one go with what is known of the upload, those that come
+/// later after it. Nobody can tell which of it was done.
+#[test]
+fn creation_with_all_bytes_makes_the_same_upload_when_they_come_later() {
+    for durability in ["none", "complete", "always"] {
+        let server = Server::start(&["--set", &format!("storage.durability={durability}")]);
+        for concat in [[].as_slice(), &[("Upload-Concat", "partial")]] {
+            let headers = [
+                [OFFSET_TYPE, ("Upload-Length", "11"), ("Content-Length", "11"), ("Upload-Metadata", "a YQ==")]
+                    .as_slice(),
+                concat,
+            ];
+            let head = head("POST", &server.base, &headers.concat());
+            let mut client = server.connect();
+            client.send([head.as_bytes(), b"hello world"].concat());
+            let at_once = client.answer();
+            let before = server.count();
+            client.send(&head);
+            wait_until("the upload is there", || server.count() > before);
+            client.send(b"hello world");
+            let later = client.answer();
+            for response in [&at_once, &later] {
+                assert_eq!((response.status, response.offset()), (201, 11));
+                assert_eq!(server.content(&response.path()), b"hello world");
+            }
+            let seen = |response: &Response| {
+                let path = response.path();
+                let head = server.head(&path);
+                let told = ["Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Concat", "Upload-Expires"];
+                let told = told.map(|name| head.header(name).map(str::to_owned));
+                let info = server.is_on_disk().then(|| {
+                    let info = server.file_of(&format!("{path}.info"));
+                    fs::read_to_string(info).unwrap().replace(server.id_of(&path), "")
+                });
+                (told, info)
+            };
+            assert_eq!(seen(&at_once), seen(&later));
+        }
     }
 }
 

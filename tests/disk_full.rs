@@ -80,6 +80,37 @@ fn first_bytes_that_find_no_room_can_be_sent_again() {
     assert_eq!(server.content(&path), b"hello world");
 }
 
+/// The same when they are all bytes there are, and are to be stored together with what is known of the upload.
+#[test]
+fn all_bytes_that_find_no_room_can_be_sent_again() {
+    let server = Server::start_faulty(&[]);
+    server.fault("nospace write 1");
+    let response = server.post(&[("Upload-Length", "5"), OFFSET_TYPE], b"hello");
+    no_room(&response);
+    let path = response.path();
+    assert_eq!(server.offset(&path), 0);
+    server.patched(&path, 0, b"hello");
+    assert_eq!(server.content(&path), b"hello");
+}
+
+/// Of bytes that come with their creation what fits is stored and counts, also when that is not all.
+#[test]
+fn what_fits_of_all_bytes_counts() {
+    const LIMIT: u64 = 5000;
+    for durability in ["none", "complete", "always"] {
+        let server = Server::start(&["--set", &format!("storage.durability={durability}")]);
+        let content = bytes(10_000);
+        server.limit_file_size(Some(LIMIT));
+        let response = server.post(&[("Upload-Length", "10000"), OFFSET_TYPE], &content);
+        no_room(&response);
+        let path = response.path();
+        assert_eq!((server.offset(&path), server.stored(&path)), (LIMIT, LIMIT), "{durability}");
+        server.limit_file_size(None);
+        server.patched(&path, LIMIT, &content[LIMIT as usize..]);
+        assert!(server.content(&path) == content);
+    }
+}
+
 /// An empty upload is finished with its creation. When that fails, nobody has an upload.
 #[test]
 fn an_empty_upload_that_finds_no_room_leaves_nothing_behind() {

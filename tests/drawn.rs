@@ -62,7 +62,7 @@ fn the_few_bytes_behind_what_is_drawn_are_not_forgotten() {
         if !last.is_empty() {
             let stored = (offset + bytes.len() - last.len()) as u64;
             wait_until("all but the last bytes are stored", || server.stored(&path) >= stored);
-            client.send(last.to_vec());
+            client.send(last);
         }
         client.answer().appended((offset + bytes.len()) as u64);
     }

@@ -59,6 +59,25 @@ fn a_creation_that_fails_leaves_nothing_behind() {
     server.unharmed();
 }
 
+/// When all bytes come with the creation, they are stored together with what is known of the upload: all of it or nothing.
+#[test]
+fn a_creation_with_all_bytes_that_fails_leaves_nothing_behind() {
+    let server = Server::start_faulty(&[]);
+    for operation in ["create", "finish"] {
+        server.fault(&format!("fail {operation} 1"));
+        let response = server.post(&[OFFSET_TYPE, ("Upload-Length", "5")], b"hello");
+        failed(&response);
+        if support::IN_S3 && operation == "finish" {
+            // There the bytes go their own way.
+            completed(&server, &response.path(), b"hello");
+        } else {
+            assert_eq!(response.header("Location"), None);
+            assert!(server.names().is_empty(), "{:?}", server.names());
+        }
+    }
+    server.unharmed();
+}
+
 /// Whatever fails, HEAD tells an offset that the next PATCH may use, and the upload is right in the end.
 #[test]
 fn a_patch_that_fails_can_be_sent_again() {

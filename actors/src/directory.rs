@@ -8,6 +8,7 @@
 
 mod memory;
 mod roster;
+pub(crate) mod whole;
 
 use std::sync::{
     Arc, Weak,
@@ -16,13 +17,13 @@ use std::sync::{
 
 use actix::{Actor, Context};
 use dashmap::{DashMap, mapref::entry::Entry as Slot};
-use slog::{Logger, error};
+use slog::{Logger, error, info, o};
 use tokio::sync::oneshot;
 
 use crate::{
     Info, Record, UploadId,
     clock::Clock,
-    events::{Events, Watcher},
+    events::{Event, Events, Watcher},
     history::Kept,
     hooks::{Caller, EventKind, Hooks},
     live::Live,
@@ -223,6 +224,14 @@ impl Directory {
         }
     }
 
+    /// An upload has been created.
+    pub(crate) fn note_created(&self, info: &Info) {
+        let (id, length) = (&info.id, info.length);
+        info!(self.logger, "upload created"; o!("upload_id" => id.as_str().to_owned()), "length" => length);
+        self.tally.created.add(1);
+        self.events.tell(|| Event::UploadCreated { id: id.clone(), length });
+    }
+
     /// The meters of the store's operations.
     pub(crate) fn operations(&self) -> &Arc<Meters> {
         &self.operations
@@ -293,23 +302,25 @@ impl Directory {
     /// # Errors
     /// As [`Storage::create`]; an id that is in use is [`ErrorKind::Exists`].
     pub(crate) async fn create(self: &Arc<Self>, info: Info, caller: Option<Arc<Caller>>) -> Started {
+        let (epoch, waiting) = self.free_seat(&info.id).await?;
+        let (id, ticket) = (info.id.clone(), self.ticket(&info.id, epoch));
+        let creating = self.storage.create(info, ticket.clone());
+        self.start(id, Some(caller), epoch, ticket, creating);
+        waiting.await.unwrap_or(Err(ErrorKind::Failed))
+    }
+
+    /// The seat of an upload that is to be created.
+    async fn free_seat(&self, id: &UploadId) -> Result<(u64, oneshot::Receiver<Started>), ErrorKind> {
         loop {
-            let waiting = match self.seat(&info.id) {
+            match self.seat(id) {
                 Seat::Running(_) => return Err(ErrorKind::Exists),
                 Seat::Wait(waiting) => {
-                    match waiting.await {
-                        Ok(Ok(_)) => return Err(ErrorKind::Exists),
-                        Ok(Err(_)) | Err(_) => continue,
-                    };
+                    if let Ok(Ok(_)) = waiting.await {
+                        return Err(ErrorKind::Exists);
+                    }
                 }
-                Seat::Start(epoch, waiting) => {
-                    let ticket = self.ticket(&info.id, epoch);
-                    let creating = self.storage.create(info.clone(), ticket.clone());
-                    self.start(info.id.clone(), Some(caller.clone()), epoch, ticket, creating);
-                    waiting
-                }
-            };
-            return waiting.await.unwrap_or(Err(ErrorKind::Failed));
+                Seat::Start(epoch, waiting) => return Ok((epoch, waiting)),
+            }
         }
     }
 

@@ -65,6 +65,14 @@ impl Info {
         self.length == Some(stored) && self.own.as_ref().is_none_or(|own| own.finished)
     }
 
+    /// The same with the mark that finishing is complete, of an upload of so many bytes.
+    #[must_use]
+    pub fn into_finished(mut self, length: u64) -> Self {
+        self.length = Some(length);
+        self.own.get_or_insert_default().finished = true;
+        self
+    }
+
     /// Whether the upload is a final one.
     #[must_use]
     pub fn is_final(&self) -> bool {

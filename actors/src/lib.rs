@@ -49,6 +49,6 @@ pub use upload::{
     view::{LeaseReport, UploadState},
 };
 pub use uploads::{
-    Appending, AskFailure, Begun, Config, Created, Denial, Denied, ListCursor, ListPage, Listed, Mailboxes, NewUpload,
-    Overview, OwnerReport, Tuning, Uploads,
+    Appended, Appending, AskFailure, Begun, Config, Created, CreatedWhole, Denial, Denied, ListCursor, ListPage,
+    Listed, Mailboxes, NewUpload, Overview, OwnerReport, Tuning, Uploads,
 };

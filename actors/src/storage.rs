@@ -28,10 +28,12 @@ mod report;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod view;
+mod whole;
 
 pub(crate) use report::OperationMeter;
 pub use report::{BOUNDS, OperationReport, StoreReport, Wait};
 pub use view::{PartReport, PartState, Sighting, StorePage, StoreTuning};
+pub use whole::Whole;
 
 /// An operation under way in the store. Dropping it does not undo it, and may not stop it.
 pub type Op<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send>>;
@@ -201,6 +203,26 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Creates an upload without bytes. Fails with [`ErrorKind::Exists`] and touches nothing when the id is taken.
     fn create(&self, info: Info, ticket: Ticket) -> Op<Opened>;
+
+    /// Creates an upload with all its bytes, of which there are as many as it is long, and finishes it: as [`Self::create`],
+    /// [`Blob::write`] and [`Blob::finish`] do, one after the other. When it fails nothing is left of it.
+    fn create_whole(&self, info: Info, data: Vec<Bytes>, ticket: Ticket) -> Op<Whole> {
+        let creating = self.create(info, ticket);
+        Box::pin(async move {
+            let mut opened = creating.await?;
+            let Written { len, failure } = opened.blob.write(0, data).await?;
+            if let Some(error) = failure {
+                return Ok(Whole::Cut(Box::new(Opened { stored: len, ..opened }), error));
+            }
+            let finishing = opened.blob.finish(opened.info.into_finished(len));
+            finishing.await.map(|record| Whole::Finished(Arc::new(record)))
+        })
+    }
+
+    /// Whether it gains by [`Self::create_whole`].
+    fn creates_whole(&self) -> bool {
+        false
+    }
 
     /// Finds an upload; [`ErrorKind::NotFound`] when it, or a part of it, is missing. Brings an interrupted tentative
     /// write to its end first (see [`Blob::stage`]).

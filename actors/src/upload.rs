@@ -49,6 +49,7 @@ pub(crate) fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 }
 
 /// What one message brought.
+#[derive(Debug)]
 pub(crate) enum Pieces {
     /// Bytes, and the memory that they take until they are stored.
     Here(Vec<Bytes>, Share),
@@ -104,6 +105,8 @@ pub(crate) struct Upload {
     progress_told_nanos: u64,
     /// For the application, when it wants to hear of uploads.
     told: Option<Box<Told>>,
+    /// What has been brought by the asker of the lease that was just granted.
+    brought: Option<(LeaseId, Pieces, Asker)>,
     /// The last lease ended because another request wanted the upload.
     overtaken: bool,
     logger: Logger,
@@ -156,6 +159,7 @@ impl Upload {
             sight,
             progress_told_nanos: 0,
             told,
+            brought: None,
             overtaken: false,
             last_active_nanos: now_nanos,
             timer_armed: false,
@@ -171,10 +175,10 @@ impl Upload {
     /// Drives one event through the state machine and performs what it asks for.
     fn on(&mut self, event: Event<Asker, Pieces>, context: &mut Context<Self>) {
         self.last_active_nanos = now_nanos();
-        let mut effects = Vec::new();
-        self.state.on(event, &mut effects);
-        for effect in effects {
-            self.perform(effect, context);
+        self.take(event, context);
+        if let Some((lease, pieces, asker)) = self.brought.take() {
+            self.take(Event::Append(Asker::nobody(), lease, pieces), context);
+            self.take(Event::Commit(asker, lease), context);
         }
         self.observe();
         self.tell_of_progress(context);
@@ -188,6 +192,14 @@ impl Upload {
                     context,
                 );
             }
+        }
+    }
+
+    fn take(&mut self, event: Event<Asker, Pieces>, context: &mut Context<Self>) {
+        let mut effects = Vec::new();
+        self.state.on(event, &mut effects);
+        for effect in effects {
+            self.perform(effect, context);
         }
     }
 

@@ -5,18 +5,18 @@ mod asking;
 mod claims;
 mod starting;
 mod view;
+mod whole;
 mod words;
 
 use std::{io, sync::Arc, time::Duration};
 
-use slog::{Logger, info, o};
+use slog::Logger;
 use tokio::sync::oneshot;
 
 use crate::{
     Budget, Claimant, Info, Kind, Own, Record, UploadId,
     clock::{Clock, unix_secs},
     directory::{self, Directory},
-    events::Event,
     hooks::{Caller, EventKind, HookResponse, Hooks},
     lease::Lease,
     live::Live,
@@ -32,6 +32,7 @@ use crate::{
 };
 use asking::Accesses;
 pub use view::{ListCursor, ListPage, Listed, Overview, OwnerReport, Tuning};
+pub use whole::{Appended, CreatedWhole};
 pub use words::{Appending, AskFailure, Begun, Config, Created, Denial, Denied, Mailboxes, NewUpload};
 
 /// All uploads. Cheap to clone; used from the arbiters that serve requests, whose threads also run the owners that
@@ -143,10 +144,11 @@ impl Uploads {
         Ok(Created { snapshot, response, consulted })
     }
 
-    async fn make(&self, new: NewUpload, is_chosen: bool) -> Result<(Snapshot, Option<Arc<Consulted>>), AskFailure> {
+    /// What is known of an upload that is to be created.
+    fn info_of(&self, new: NewUpload) -> Info {
         let expires_at_secs =
             if matches!(new.kind, Kind::Final { .. }) { None } else { self.directory.clock().expiry_secs() };
-        let mut info = Info {
+        Info {
             id: new.id,
             length: new.length,
             metadata: new.metadata,
@@ -162,14 +164,24 @@ impl Uploads {
                 owner: self.on_behalf_of.as_ref().map(|claimant| claimant.subject.to_string()),
                 max_size: new.max_size,
             }),
-        };
+        }
+    }
+
+    async fn make(
+        &self,
+        mut new: NewUpload,
+        is_chosen: bool,
+    ) -> Result<(Snapshot, Option<Arc<Consulted>>), AskFailure> {
+        let (max_size, caller) = (new.max_size, new.caller.take());
+        let mut info = self.info_of(new);
+        let expires_at_secs = info.own.as_ref().and_then(|own| own.expires_at_secs);
         let storage = self.directory.storage();
         if storage.reserves() {
             let reserved = async { storage.reserve(&info, is_chosen).await.map_err(|error| self.blame(&error)) };
             info.id = self.within(reserved).await?;
         }
         if let Kind::Final { partials } = &info.kind {
-            match self.join_partials(&info.id, partials, new.max_size).await {
+            match self.join_partials(&info.id, partials, max_size).await {
                 Ok(length) => info.length = length,
                 Err(failure) => {
                     if storage.reserves() {
@@ -180,13 +192,10 @@ impl Uploads {
                 }
             }
         }
-        let caller = new.caller;
         let (id, is_final, is_empty) = (info.id.clone(), info.is_final(), info.length == Some(0));
         let created = Snapshot { info: info.clone(), offset: Some(0), expires_at_secs, record: None };
         self.within(async { self.directory.create(info, caller).await.map_err(AskFailure::from) }).await?;
-        info!(self.logger, "upload created"; o!("upload_id" => id.as_str().to_owned()), "length" => created.info.length);
-        self.directory.tally().created.add(1);
-        self.directory.events().tell(|| Event::UploadCreated { id: id.clone(), length: created.info.length });
+        self.directory.note_created(&created.info);
         if !is_final && !is_empty {
             return Ok((created, None));
         }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use wharf_actors::{Appending, AskFailure, Begun, Lease, Refusal as Denied, UploadId};
+use bytes::Bytes;
+use wharf_actors::{Appended, Appending, AskFailure, Begun, Lease, Refusal as Denied, Share, UploadId};
 
 use super::{Head, Reply, Site, caller::caller, intake::Source};
 use crate::{
@@ -22,6 +23,12 @@ pub(super) struct Admitted {
 
 /// Does all that can be done without the body.
 pub(super) async fn admit(site: &Site, head: &Head<'_>, id: &UploadId) -> Result<Admitted, Reply> {
+    let (appending, checksum) = asked(site, head, id).await?;
+    begin(site, id, appending, checksum).await
+}
+
+/// What a client wants, once it is known that it may.
+async fn asked(site: &Site, head: &Head<'_>, id: &UploadId) -> Result<(Appending, Option<ChecksumRequest>), Reply> {
     // First of all: a stranger must not even learn when the upload expires.
     let caller = caller(site, head);
     if let Err(failure) = site.uploads.ask_for_access(id, caller.as_ref()).await {
@@ -41,6 +48,15 @@ pub(super) async fn admit(site: &Site, head: &Head<'_>, id: &UploadId) -> Result
         peer: head.exchange.peer(),
         caller,
     };
+    Ok((appending, checksum))
+}
+
+async fn begin(
+    site: &Site,
+    id: &UploadId,
+    appending: Appending,
+    checksum: Option<ChecksumRequest>,
+) -> Result<Admitted, Reply> {
     match site.uploads.begin(id, appending).await {
         Ok(begun) => Ok(Admitted { begun, checksum }),
         Err(failure) => Err(refused(site, id, failure).await),
@@ -56,7 +72,12 @@ async fn refused(site: &Site, id: &UploadId, failure: AskFailure) -> Reply {
     let is_there = matches!(
         failure,
         AskFailure::Refused(
-            Denied::MismatchedOffset | Denied::InvalidLength | Denied::SizeExceeded | Denied::MaxSizeExceeded
+            Denied::MismatchedOffset
+                | Denied::InvalidLength
+                | Denied::SizeExceeded
+                | Denied::MaxSizeExceeded
+                | Denied::NoSpace
+                | Denied::StoreFailed
         )
     );
     let reply = Reply::told(problem::of(failure));
@@ -67,12 +88,22 @@ pub(super) async fn append(
     site: &Site,
     head: &Head<'_>,
     id: &UploadId,
-    source: Source,
+    mut source: Source,
     admitted: Option<Admitted>,
 ) -> Reply {
     let admitted = match admitted {
         Some(admitted) => Ok(admitted),
-        None => admit(site, head, id).await,
+        None => match asked(site, head, id).await {
+            Ok((appending, checksum)) => {
+                let may_be_whole = checksum.is_none() && site.uploads.appends_whole();
+                let len = appending.announced.filter(|len| may_be_whole && *len > 0);
+                if let Some((bytes, share)) = len.and_then(|len| source.take_whole(site, len)) {
+                    return append_whole(site, id, appending, bytes, share).await;
+                }
+                begin(site, id, appending, checksum).await
+            }
+            Err(reply) => Err(reply),
+        },
     };
     match admitted {
         Ok(Admitted { begun: Begun::Lease { lease, expires_at_secs }, checksum }) => {
@@ -83,6 +114,23 @@ pub(super) async fn append(
             told_expiry(site, id, Reply::new(204, reply::appended(offset, None))).await
         }
         Err(reply) => reply,
+    }
+}
+
+/// Appends a body that has come already.
+async fn append_whole(site: &Site, id: &UploadId, appending: Appending, bytes: Bytes, share: Share) -> Reply {
+    let received = bytes.len() as u64;
+    match site.uploads.append_whole(id, appending, bytes, share).await {
+        Ok(Appended::Committed(committed)) => {
+            let mut reply = Reply::new(204, reply::appended(committed.offset, committed.expires_at_secs));
+            reply.received = received;
+            reply
+        }
+        Ok(Appended::Complete { offset }) => {
+            // A partial upload expires although it is complete.
+            told_expiry(site, id, Reply::new(204, reply::appended(offset, None))).await
+        }
+        Err(failure) => refused(site, id, failure).await,
     }
 }
 

@@ -132,6 +132,14 @@ impl Source {
         Self { throttle: site.limits.throttle(id), ..self }
     }
 
+    /// The whole body, if it is one of so many bytes, they have come already, there is memory for them, and nothing limits how
+    /// fast they may come. Nothing is taken of it if not.
+    pub(super) fn take_whole(&mut self, site: &Site, len: u64) -> Option<(Bytes, Share)> {
+        let incoming = self.incoming.as_mut().filter(|_| !site.limits.are_bytes_limited())?;
+        let share = site.uploads.budget().try_take(usize::try_from(len).ok()?)?;
+        incoming.take_whole(len).map(|bytes| (bytes, share))
+    }
+
     /// Waits until there is something to read; false when the timer runs out before.
     async fn readable(&mut self, patience: &mut Timer) -> bool {
         let Some(incoming) = &mut self.incoming else { return true };

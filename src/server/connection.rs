@@ -191,6 +191,12 @@ impl Connection {
         None
     }
 
+    /// All that is left of the current request's body, if that is so many bytes and all of them are in the inbox.
+    pub(super) fn take_whole(&mut self, len: u64) -> Option<Bytes> {
+        let is_here = self.left() == Some(len) && self.inbox.len() as u64 >= len;
+        if is_here { self.next_piece() } else { None }
+    }
+
     /// Whether there is something to be said of the body without looking at the socket.
     pub(super) fn has_news(&self) -> bool {
         !self.inbox.is_empty() || self.fault.is_some() || self.ended || self.is_over()

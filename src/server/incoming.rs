@@ -157,6 +157,12 @@ impl Incoming {
         }
     }
 
+    /// The whole body, if it is one of so many bytes and all of them have come already, with the head. Nothing is taken of it
+    /// if not.
+    pub fn take_whole(&mut self, len: u64) -> Option<Bytes> {
+        self.connection.borrow_mut().take_whole(len)
+    }
+
     /// So many bytes of the body, `most` at most, that lie in the socket and that others are to read there: nothing may be
     /// asked of the body until [`drawn`](Self::drawn) tells that they have. `None` when these are few, or must come through here.
     pub fn lend(&mut self, most: usize) -> Option<(Arc<OwnedFd>, usize)> {

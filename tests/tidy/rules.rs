@@ -92,7 +92,7 @@ pub(crate) const RULES: &[Rule] = &[
             VALUES,
             "wharf_actors::events::Watcher",
             "wharf_actors::{Appending, AskFailure, Begun, Committed, Departure, Lease, NewUpload, Refusal, Snapshot}",
-            "wharf_actors::{Consulted, Created, Share, Stored, Tap, Uploads}",
+            "wharf_actors::{Appended, Consulted, Created, CreatedWhole, Share, Stored, Tap, Uploads}",
             "wharf_actors::hooks::{Caller, HookResponse}",
             "wharf_actors::post::now_nanos",
         ],

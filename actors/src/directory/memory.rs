@@ -11,7 +11,7 @@ impl Directory {
         self.records.get(id)
     }
 
-    /// Publishes a finished upload. Only its owner does.
+    /// Publishes a finished upload. Only its owner does, or who has created it whole.
     pub(crate) fn publish(&self, record: Arc<Record>) {
         self.records.insert(record.info.id.clone(), record);
     }

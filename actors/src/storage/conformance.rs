@@ -10,13 +10,14 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{ErrorKind, Opened, Storage, StorageError, Ticket};
+use super::{ErrorKind, Opened, Storage, StorageError, Ticket, Whole};
 use crate::{Info, Kind, Own, Record, UploadId};
 
 /// Puts fresh stores, as `make` makes them, to every test.
 pub async fn run(make: impl Fn() -> Arc<dyn Storage>) {
     creates_and_finds(&*make()).await;
     refuses_a_taken_id(&*make()).await;
+    creates_with_all_bytes(&*make()).await;
     writes_and_cuts(&*make()).await;
     keeps_and_discards_tentative_bytes(&*make()).await;
     cuts_off_what_a_crash_left_tentative(&*make()).await;
@@ -48,10 +49,8 @@ pub fn info(text: &str, length: Option<u64>) -> Info {
 
 /// The same info with the mark that finishing is complete.
 #[must_use]
-pub fn finished(mut info: Info, length: u64) -> Info {
-    info.length = Some(length);
-    info.own.get_or_insert_default().finished = true;
-    info
+pub fn finished(info: Info, length: u64) -> Info {
+    info.into_finished(length)
 }
 
 async fn create(store: &dyn Storage, info: Info) -> Opened {
@@ -134,6 +133,30 @@ async fn refuses_a_taken_id(store: &dyn Storage) {
     assert_eq!(kind_of(second), Some(ErrorKind::Exists));
     let opened = open(store, "a").await.unwrap();
     assert_eq!((opened.info, opened.stored), (info("a", Some(3)), 3));
+}
+
+async fn creates_with_all_bytes(store: &dyn Storage) {
+    let kinds = [("whole/one", Kind::Single), ("whole/part", Kind::Partial)];
+    for (name, kind) in kinds {
+        let info = Info { kind, ..info(name, Some(11)) };
+        let data = ["hello", "", " world"].map(|text| Bytes::from_static(text.as_bytes()));
+        let create = |data: &[Bytes]| store.create_whole(info.clone(), data.to_vec(), Ticket::unwatched());
+        let Whole::Finished(record) = create(&data).await.unwrap() else { panic!("not finished") };
+        assert_eq!((&record.info, record.length), (&finished(info.clone(), 11), 11));
+        assert_eq!(read_all(store, &record).await, b"hello world");
+        assert_eq!(store.finished_length(&id(name)).await.unwrap(), Some(11));
+        let opened = open(store, name).await.unwrap();
+        assert_eq!((&opened.info, opened.stored, opened.record.as_ref()), (&record.info, 11, Some(&*record)));
+        // Nothing is touched by one who comes too late.
+        assert_eq!(kind_of(create(&[Bytes::from_static(b"HELLO WORLD")]).await), Some(ErrorKind::Exists));
+        assert_eq!(kind_of(store.create(info, Ticket::unwatched()).await), Some(ErrorKind::Exists));
+        assert_eq!(open(store, name).await.unwrap().record.as_ref(), Some(&*record));
+        assert_eq!(read_all(store, &record).await, b"hello world");
+    }
+    create(store, info("whole/begun", Some(2))).await;
+    let late = store.create_whole(info("whole/begun", Some(2)), vec![Bytes::from_static(b"ab")], Ticket::unwatched());
+    assert_eq!(kind_of(late.await), Some(ErrorKind::Exists));
+    assert_eq!(open(store, "whole/begun").await.unwrap().stored, 0);
 }
 
 async fn writes_and_cuts(store: &dyn Storage) {

@@ -26,6 +26,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use dashmap::DashMap;
 
 mod blob;
@@ -38,7 +39,7 @@ use reader::FaultyReader;
 
 use super::{
     ErrorKind, Op, Opened, OutboxStore, Reader, ScanCursor, ScanPage, Sighting, Storage, StorageError, StorePage,
-    StoreReport, StoreTuning, Ticket, Wait,
+    StoreReport, StoreTuning, Ticket, Wait, Whole,
 };
 use crate::{Info, Record, UploadId};
 
@@ -255,6 +256,11 @@ fn broken(error: impl Display) -> StorageError {
     StorageError::new(ErrorKind::Failed, "stall", error.to_string())
 }
 
+/// What a faulty store hands out.
+fn handed(opened: Opened, faults: Arc<Faults>) -> Opened {
+    Opened { blob: Box::new(FaultyBlob { blob: opened.blob, faults }), ..opened }
+}
+
 /// A store whose operations go wrong as the control file says.
 pub struct Faulty<S> {
     store: S,
@@ -274,11 +280,7 @@ impl<S: Storage> Faulty<S> {
     /// The same, and the handle that comes of it is faulty, too.
     fn plan_opened(&self, operation: &'static str, op: Op<Opened>) -> Op<Opened> {
         let (op, faults) = (self.plan(operation, op), Arc::clone(&self.faults));
-        Box::pin(async move {
-            let mut opened = op.await?;
-            opened.blob = Box::new(FaultyBlob { blob: opened.blob, faults });
-            Ok(opened)
-        })
+        Box::pin(async move { Ok(handed(op.await?, faults)) })
     }
 }
 
@@ -297,6 +299,30 @@ impl<S: Storage> Storage for Faulty<S> {
 
     fn create(&self, info: Info, ticket: Ticket) -> Op<Opened> {
         self.plan_opened("create", self.store.create(info, ticket))
+    }
+
+    /// Its parts go wrong by the names of those that it stands for.
+    fn create_whole(&self, info: Info, data: Vec<Bytes>, ticket: Ticket) -> Op<Whole> {
+        let [create, mut write, finish] = ["create", "write", "finish"].map(|operation| self.faults.plan(operation));
+        let op = match write.failure.take() {
+            Some(error) => {
+                let creating = self.store.create(info, ticket);
+                Box::pin(async move { Ok(Whole::Cut(Box::new(creating.await?), error)) })
+            }
+            None => self.store.create_whole(info, data, ticket),
+        };
+        let op = create.carry_out(write.carry_out(finish.carry_out(op, Err), Err), Err);
+        let faults = Arc::clone(&self.faults);
+        Box::pin(async move {
+            Ok(match op.await? {
+                Whole::Cut(opened, error) => Whole::Cut(Box::new(handed(*opened, faults)), error),
+                finished @ Whole::Finished(_) => finished,
+            })
+        })
+    }
+
+    fn creates_whole(&self) -> bool {
+        self.store.creates_whole()
     }
 
     fn open(&self, id: &UploadId, ticket: Ticket) -> Op<Opened> {
@@ -379,8 +405,6 @@ impl<S: Storage> Storage for Faulty<S> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::{
         patience::until,

@@ -31,7 +31,7 @@ use self::{
 };
 use super::{
     Durability, Op, Opened, OutboxStore, Reader, ScanCursor, ScanPage, Sent, Sighting, Storage, StorageError,
-    StorePage, StoreReport, StoreTuning, Ticket, Wait,
+    StorePage, StoreReport, StoreTuning, Ticket, Wait, Whole,
 };
 use crate::{
     Info, Record, UploadId,
@@ -50,6 +50,7 @@ mod outbox;
 mod scan;
 mod settling;
 mod transfer;
+mod whole;
 
 /// The most final uploads that are taken up again after a start; more are found in later starts.
 const MOST_WAITING_FINALS: usize = 100_000;
@@ -233,6 +234,14 @@ impl Shared {
 impl Storage for FileStore {
     fn create(&self, info: Info, ticket: Ticket) -> Op<Opened> {
         Arc::clone(&self.shared).create(info, ticket)
+    }
+
+    fn create_whole(&self, info: Info, data: Vec<Bytes>, ticket: Ticket) -> Op<Whole> {
+        Arc::clone(&self.shared).create_whole(info, data, ticket)
+    }
+
+    fn creates_whole(&self) -> bool {
+        true
     }
 
     fn open(&self, id: &UploadId, ticket: Ticket) -> Op<Opened> {

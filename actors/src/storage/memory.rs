@@ -217,6 +217,10 @@ impl Storage for MemoryStore {
         true
     }
 
+    fn creates_whole(&self) -> bool {
+        true
+    }
+
     fn name(&self) -> &'static str {
         "memory"
     }

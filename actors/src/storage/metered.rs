@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::{
     ErrorKind, LastWrite, Op, Opened, OperationMeter, OutboxStore, Reader, ScanCursor, ScanPage, Sent, Sighting,
-    Storage, StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Written,
+    Storage, StorageError, StorePage, StoreReport, StoreTuning, Ticket, Wait, Whole, Written,
 };
 use crate::{
     Info, Record, UploadId,
@@ -44,6 +44,7 @@ pub(crate) enum Name {
     Reserve,
     Release,
     Create,
+    CreateWhole,
     Open,
     FinishedLength,
     Date,
@@ -69,10 +70,11 @@ pub(crate) enum Name {
     Read,
 }
 
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 27] = [
     "reserve",
     "release",
     "create",
+    "create_whole",
     "open",
     "finished_length",
     "date",
@@ -163,6 +165,15 @@ impl Outcome for Record {}
 
 impl Outcome for Opened {}
 
+impl Outcome for Whole {
+    fn failure(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Finished(_) => None,
+            Self::Cut(_, error) => Some(error.kind),
+        }
+    }
+}
+
 impl Outcome for Written {
     fn failure(&self) -> Option<ErrorKind> {
         self.failure.as_ref().map(|error| error.kind)
@@ -248,6 +259,14 @@ impl Storage for Metered {
 
     fn create(&self, info: Info, ticket: Ticket) -> Op<Opened> {
         self.store.create(info, ticket)
+    }
+
+    fn create_whole(&self, info: Info, data: Vec<Bytes>, ticket: Ticket) -> Op<Whole> {
+        self.store.create_whole(info, data, ticket)
+    }
+
+    fn creates_whole(&self) -> bool {
+        self.store.creates_whole()
     }
 
     fn open(&self, id: &UploadId, ticket: Ticket) -> Op<Opened> {
@@ -359,9 +378,12 @@ mod tests {
 
     #[actix_rt::test]
     async fn operations_are_counted_by_name_and_failures_by_kind() {
-        for (name, text) in
-            [(Name::Read, "read"), (Name::Write, "write"), (Name::WriteLast, "write_last"), (Name::Draw, "draw")]
-        {
+        for (name, text) in [
+            (Name::Read, "read"),
+            (Name::CreateWhole, "create_whole"),
+            (Name::WriteLast, "write_last"),
+            (Name::Draw, "draw"),
+        ] {
             assert_eq!(NAMES[name as usize], text);
         }
         let meters = Meters::new();

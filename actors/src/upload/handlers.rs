@@ -17,11 +17,19 @@ impl Receive<Begin> for Upload {
 
     fn receive(&mut self, message: Begin, context: &mut Context<Self>) {
         trip("begin");
-        let Some(asker) = self.admit(message.asker) else { return };
+        let Some(mut asker) = self.admit(message.asker) else { return };
         self.expire_if_due(context);
         let max_size = self.max_size();
         if self.state.max_size() != max_size {
             self.on(Event::Limit(max_size), context);
+        }
+        if asker.brings.is_some() {
+            trip("append");
+            if !self.state.is_idle() {
+                let pieces = asker.brings.take();
+                asker.answer(pieces.map(Reply::Busy).ok_or(Refusal::StoreFailed));
+                return;
+            }
         }
         self.on(Event::Begin(asker, message.begin), context);
     }

@@ -22,7 +22,10 @@ pub(crate) type Answered = Result<Reply, Refusal>;
 /// One who waits for an answer.
 #[derive(Debug)]
 pub(crate) struct Asker {
-    answer: oneshot::Sender<Answered>,
+    /// `None` for one who needs no answer.
+    answer: Option<oneshot::Sender<Answered>>,
+    /// All that the lease is asked for: with it the lease is committed at once.
+    pub(super) brings: Option<Pieces>,
     /// The request that asks for a lease, for the log.
     pub(crate) request_id: Option<Arc<str>>,
     /// Who sends that request, for operators.
@@ -35,11 +38,27 @@ pub(crate) struct Asker {
 
 impl From<oneshot::Sender<Answered>> for Asker {
     fn from(answer: oneshot::Sender<Answered>) -> Self {
-        Self { answer, request_id: None, peer: None, caller: None, on_behalf_of: None }
+        Self { answer: Some(answer), ..Self::nobody() }
     }
 }
 
 impl Asker {
+    /// One who does not wait.
+    pub(super) fn nobody() -> Self {
+        Self { answer: None, brings: None, request_id: None, peer: None, caller: None, on_behalf_of: None }
+    }
+
+    /// One who asks for a lease, and has all that is to be appended.
+    pub(crate) fn bringing(self, pieces: Pieces) -> Self {
+        Self { brings: Some(pieces), ..self }
+    }
+
+    /// What was brought, unless nobody waits for its answer any more.
+    pub(super) fn take_brought(&mut self) -> Option<Pieces> {
+        let is_gone = self.answer.as_ref().is_none_or(oneshot::Sender::is_closed);
+        self.brings.take().filter(|_| !is_gone)
+    }
+
     /// One who asks on behalf of a request.
     pub(crate) fn of_request(
         answer: oneshot::Sender<Answered>,
@@ -47,7 +66,7 @@ impl Asker {
         peer: Option<SocketAddr>,
         caller: Option<Arc<Caller>>,
     ) -> Self {
-        Self { answer, request_id: Some(request_id), peer, caller, on_behalf_of: None }
+        Self { request_id: Some(request_id), peer, caller, ..Self::from(answer) }
     }
 
     /// The same, for a request that the application may be told of.
@@ -62,7 +81,7 @@ impl Asker {
 
     /// Answers; false when the asker has gone.
     pub(crate) fn answer(self, answer: Answered) -> bool {
-        self.answer.send(answer).is_ok()
+        self.answer.is_none_or(|asker| asker.send(answer).is_ok())
     }
 }
 
@@ -79,6 +98,8 @@ pub(crate) enum Reply {
     },
     /// The upload is finished: nothing is left to append.
     Complete { offset: u64 },
+    /// Others are at work on the upload: what was brought comes back.
+    Busy(Pieces),
     /// The bytes are stored.
     Appended,
     /// All bytes of the lease are stored.

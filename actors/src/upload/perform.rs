@@ -195,10 +195,7 @@ impl Upload {
     }
 
     fn finished_info(&self, length: u64) -> Info {
-        let mut info = self.info.clone();
-        info.length = Some(length);
-        info.own.get_or_insert_default().finished = true;
-        info
+        self.info.clone().into_finished(length)
     }
 
     fn on_record(&mut self, result: Result<Record, StorageError>, context: &mut Context<Self>) {
@@ -308,19 +305,24 @@ impl Upload {
         Post::new(context.address(), Arc::clone(&self.gauge)).tell(message);
     }
 
-    fn grant(&mut self, asker: Asker, lease: LeaseId, offset: u64, room: Option<u64>, context: &mut Context<Self>) {
+    fn grant(&mut self, mut asker: Asker, lease: LeaseId, offset: u64, room: Option<u64>, context: &mut Context<Self>) {
         self.on_granted(lease, offset, &asker);
         let request_id = asker.request_id.clone().unwrap_or_default();
-        let (end, ended) = oneshot::channel();
+        let brought = asker.take_brought();
+        let (end, ended) = brought.is_none().then(oneshot::channel).unzip();
         self.holder = Some(Holder {
             lease,
             request_id,
-            end: Some(end),
+            end,
             departure: None,
             ended: None,
             by: None,
             _open: self.directory.tally().lease_opened(),
         });
+        let Some(ended) = ended else {
+            self.brought = brought.map(|pieces| (lease, pieces, asker));
+            return;
+        };
         let reply = Reply::Granted { lease, offset, room, end: ended, expires_at_secs: self.expires_at_secs() };
         if !asker.answer(Ok(reply)) {
             // Whoever asked has gone meanwhile, and can't give back what it never got. As an event of its own, because

@@ -8,13 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use slog::o;
 
 mod hooked;
 
 use super::*;
 use crate::{
     Departure, LeaseEnd, UploadState,
-    events::{Heard, Interruption},
+    events::{Event, Heard, Interruption},
     storage::{
         Durability, StoreTuning,
         faulty::{Faults, Faulty},
@@ -23,6 +24,7 @@ use crate::{
 };
 
 mod owners;
+mod whole;
 
 /// A service of its own over a store, with a control file for its faults.
 struct Bed {

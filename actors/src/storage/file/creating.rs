@@ -1,8 +1,7 @@
 //! Creating an upload on disk.
 
 use std::{
-    fs,
-    os::fd::OwnedFd,
+    fs::File,
     sync::{Arc, OnceLock},
     time::SystemTime,
 };
@@ -20,9 +19,9 @@ use crate::{
 };
 
 /// An upload that is being created.
-struct Begun {
-    spot: Spot,
-    data: OwnedFd,
+pub(super) struct Begun {
+    pub(super) spot: Spot,
+    pub(super) data: File,
     changed: SystemTime,
 }
 
@@ -42,7 +41,7 @@ impl Shared {
     }
 
     /// Makes an upload's data file, and what else must be there before its `.info`.
-    fn begin(&self, info: &mut Info) -> Result<Begun, StorageError> {
+    pub(super) fn begin(&self, info: &mut Info) -> Result<Begun, StorageError> {
         let layout = &self.layout;
         let failed = |error| StorageError::from_io("create", error);
         let spot = layout.choose(info)?;
@@ -66,17 +65,17 @@ impl Shared {
             Ok(())
         };
         prepare().map_err(failed).inspect_err(|_| self.give_up(info, &spot))?;
-        Ok(Begun { spot, data, changed: SystemTime::now() })
+        Ok(Begun { spot, data: data.into(), changed: SystemTime::now() })
     }
 
     /// The id must not stay taken by an upload that nobody got. What can't be removed now stays unseen.
-    fn undo(&self, info: &Info, spot: &Spot) {
+    pub(super) fn undo(&self, info: &Info, spot: &Spot) {
         let _ = self.layout.main().remove(&layout::info_path(&info.id));
         self.give_up(info, spot);
     }
 
     /// The same before there is an `.info`: one of that name would be another's.
-    fn give_up(&self, info: &Info, spot: &Spot) {
+    pub(super) fn give_up(&self, info: &Info, spot: &Spot) {
         if info.is_final() {
             let _ = self.layout.main().remove(&marker::waiting(&info.id));
         }
@@ -85,7 +84,7 @@ impl Shared {
 
     fn created(self: &Arc<Self>, info: Info, begun: Begun, ticket: Ticket) -> Opened {
         let Begun { spot, data, changed } = begun;
-        let file = Arc::new(OnceLock::from(fs::File::from(data)));
+        let file = Arc::new(OnceLock::from(data));
         let blob = FileBlob { shared: Arc::clone(self), id: info.id.clone(), spot: Arc::new(spot), file, ticket };
         Opened { blob: Box::new(blob), info, stored: 0, changed, record: None }
     }

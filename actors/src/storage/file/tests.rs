@@ -27,7 +27,41 @@ async fn disk_keeps_the_promises_with_every_durability() {
             Arc::new(FileStore::open(config(&dir, durability), Arc::clone(&disk)).unwrap())
         })
         .await;
-        assert_eq!(count.get(), 16);
+        assert_eq!(count.get(), 17);
+    }
+}
+
+/// Nothing is left in the workshop, and what another has left under the name of an `.info` is neither taken nor touched.
+#[actix_rt::test]
+async fn what_is_created_whole_leaves_no_traces_beside_it() {
+    for durability in [Durability::None, Durability::Complete, Durability::Always] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::open(config(dir.path(), durability), Disk::start(1, 4).unwrap()).unwrap();
+        let create = |name| {
+            let info = conformance::info(name, Some(5));
+            store.create_whole(info, vec![Bytes::from_static(b"hello")], Ticket::unwatched())
+        };
+        let whole = create("a/b").await.unwrap();
+        assert!(matches!(whole, Whole::Finished(record) if record.length == 5));
+        assert_eq!(fs::read(dir.path().join("a/b")).unwrap(), b"hello");
+        fs::write(dir.path().join("c.info"), "another's").unwrap();
+        assert_eq!(create("c").await.err().map(|error| error.kind), Some(ErrorKind::Exists));
+        assert_eq!(names(dir.path()), [".wharf", "a", "c.info"]);
+        assert_eq!(names(&dir.path().join("a")), ["b", "b.info"]);
+        assert_eq!(fs::read(dir.path().join("c.info")).unwrap(), b"another's");
+        assert_eq!(names(&dir.path().join(layout::WORKSHOP)), Vec::<String>::new());
+    }
+}
+
+/// One round of syncs makes bytes and `.info` durable together, one their names.
+#[actix_rt::test]
+async fn what_is_created_whole_is_synced_once() {
+    for (durability, syncs) in [(Durability::None, 0), (Durability::Complete, 3), (Durability::Always, 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::open(config(dir.path(), durability), Disk::start(1, 4).unwrap()).unwrap();
+        let info = conformance::info("a", Some(5));
+        store.create_whole(info, vec![Bytes::from_static(b"hello")], Ticket::unwatched()).await.unwrap();
+        assert_eq!(store.disk().syncs(), syncs, "{durability:?}");
     }
 }
 
