@@ -24,16 +24,16 @@ mod info_json;
 #[cfg(any(test, feature = "faults"))]
 pub mod memory;
 pub(crate) mod metered;
+mod outcome;
 mod report;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod view;
-mod whole;
 
+pub use outcome::{LastWrite, Whole, Written};
 pub(crate) use report::OperationMeter;
 pub use report::{BOUNDS, OperationReport, StoreReport, Wait};
 pub use view::{PartReport, PartState, Sighting, StorePage, StoreTuning};
-pub use whole::Whole;
 
 /// An operation under way in the store. Dropping it does not undo it, and may not stop it.
 pub type Op<T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send>>;
@@ -137,24 +137,6 @@ pub struct Tap {
     pub socket: Arc<OwnedFd>,
     /// So many bytes lie in it at least, and so many are meant.
     pub len: usize,
-}
-
-/// What became of a write: a prefix of the data may be stored although the rest failed.
-#[derive(Debug, Clone)]
-pub struct Written {
-    /// How many bytes from the start of the data are stored.
-    pub len: u64,
-    /// Why the rest is not.
-    pub failure: Option<StorageError>,
-}
-
-/// What became of the last write of an upload, and of finishing it.
-#[derive(Debug, Clone)]
-pub struct LastWrite {
-    /// The write.
-    pub written: Written,
-    /// How finishing went, which was tried when all was written.
-    pub record: Option<Result<Record, StorageError>>,
 }
 
 /// An upload as found in the store.
