@@ -24,7 +24,7 @@ const READ_FIRST_BYTES: usize = 64 * 1024;
 /// Fewer are not lent: to read them here takes less than to tell others of them.
 const LEND_LEAST_BYTES: usize = 32 * 1024;
 
-/// So many are waited for, no longer than that: each piece that others draw costs as much as to copy some 20 KiB.
+/// So many are waited for, and no longer than that: to have a piece drawn takes a message and several wakes, however small it is.
 const GATHER_BYTES: usize = 512 * 1024;
 const GATHER_TIME: Duration = Duration::from_millis(5);
 
