@@ -67,30 +67,21 @@ fn a_creation_that_finds_no_room_leaves_nothing_behind() {
     server.unharmed();
 }
 
-/// The upload is there although its first bytes are not, and the client is told where.
+/// The upload is there although its first bytes are not, and the client is told where: also when they are all bytes there are,
+/// and are to be stored together with what is known of the upload.
 #[test]
 fn first_bytes_that_find_no_room_can_be_sent_again() {
     let server = Server::start_faulty(&[]);
-    server.fault("nospace write 1");
-    let response = server.post(&[("Upload-Length", "11"), OFFSET_TYPE], b"hello");
-    no_room(&response);
-    let path = response.path();
-    assert_eq!(server.offset(&path), 0);
-    server.patched(&path, 0, b"hello world");
-    assert_eq!(server.content(&path), b"hello world");
-}
-
-/// The same when they are all bytes there are, and are to be stored together with what is known of the upload.
-#[test]
-fn all_bytes_that_find_no_room_can_be_sent_again() {
-    let server = Server::start_faulty(&[]);
-    server.fault("nospace write 1");
-    let response = server.post(&[("Upload-Length", "5"), OFFSET_TYPE], b"hello");
-    no_room(&response);
-    let path = response.path();
-    assert_eq!(server.offset(&path), 0);
-    server.patched(&path, 0, b"hello");
-    assert_eq!(server.content(&path), b"hello");
+    for content in ["hello world", "hello"] {
+        server.fault("nospace write 1");
+        let length = content.len().to_string();
+        let response = server.post(&[("Upload-Length", &length), OFFSET_TYPE], b"hello");
+        no_room(&response);
+        let path = response.path();
+        assert_eq!(server.offset(&path), 0);
+        server.patched(&path, 0, content.as_bytes());
+        assert_eq!(server.content(&path), content.as_bytes());
+    }
 }
 
 /// Of bytes that come with their creation what fits is stored and counts, also when that is not all.
